@@ -1,0 +1,116 @@
+"""What a user may ask for: sampling settings, requests and engine options, each checked when it is made."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import msgspec
+
+MIB = 1 << 20
+
+Policy = Literal["fcfs", "lpm"]
+Eviction = Literal["lru"]
+DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class InvalidOption(ValueError):
+    """A setting that cannot be used: the message names it, its value and what is allowed."""
+
+
+def _require(condition: bool, name: str, value: object, allowed: str) -> None:
+    if not condition:
+        raise InvalidOption(f"{name} is {value!r}: {allowed}")
+
+
+def _finite(name: str, value: float) -> None:
+    _require(math.isfinite(value), name, value, "it must be a finite number")
+
+
+class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the next token of one request is chosen, in the order the stages run.
+
+    Penalties follow transformers' processors (repetition) and OpenAI's definition over the output
+    tokens (presence, frequency). `temperature` 0 is greedy; `top_k` 0, `top_p` 1 and `min_p` 0 are off.
+    """
+
+    max_tokens: int = 64
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: dict[int, float] = {}
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    stop_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+
+    def __post_init__(self) -> None:
+        _require(self.max_tokens >= 1, "max_tokens", self.max_tokens, "it must be at least 1")
+        for name in ("temperature", "presence_penalty", "frequency_penalty", "min_p", "top_p"):
+            _finite(name, getattr(self, name))
+        _require(self.temperature >= 0, "temperature", self.temperature, "it must be 0 (greedy) or more")
+        _require(self.top_k >= 0, "top_k", self.top_k, "it must be 0 (off) or more")
+        _require(0 < self.top_p <= 1, "top_p", self.top_p, "it must be above 0 and at most 1")
+        _require(0 <= self.min_p <= 1, "min_p", self.min_p, "it must be between 0 and 1")
+        _finite("repetition_penalty", self.repetition_penalty)
+        _require(self.repetition_penalty > 0, "repetition_penalty", self.repetition_penalty, "it must be above 0")
+        _require(all(self.stop), "stop", self.stop, "a stop string must not be empty")
+        for token, bias in self.logit_bias.items():
+            _require(token >= 0, "logit_bias", token, "token ids are not negative")
+            _finite(f"logit_bias[{token}]", bias)
+
+    @property
+    def greedy(self) -> bool:
+        return self.temperature == 0.0
+
+
+class RequestSpec(msgspec.Struct, frozen=True):
+    """One request as the engine takes it: token ids, already encoded.
+
+    `n` samples of one prompt share its prefill; `priority` is higher-first.
+    """
+
+    prompt_ids: tuple[int, ...]
+    params: SamplingParams = SamplingParams()
+    n: int = 1
+    priority: int = 0
+
+    def __post_init__(self) -> None:
+        _require(len(self.prompt_ids) > 0, "prompt", "", "it must have at least one token")
+        _require(1 <= self.n <= 64, "n", self.n, "it must be between 1 and 64")
+
+
+class EngineOptions(msgspec.Struct, frozen=True):
+    """How the engine runs. Sizes are in blocks, tokens or bytes as the names say."""
+
+    dtype: DTypeName = "auto"
+    device: str = "cpu"
+    block_size: int = 16
+    kv_blocks: int | None = None
+    kv_memory_bytes: int = 512 * MIB
+    max_running: int = 64
+    token_budget: int = 512
+    chunked_prefill: bool = True
+    prefix_cache: bool = True
+    policy: Policy = "fcfs"
+    eviction: Eviction = "lru"
+    seed: int = 0
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.dtype in ("auto", "float32", "bfloat16", "float16"), "dtype", self.dtype,
+                 "use auto, float32, bfloat16 or float16")
+        _require(1 <= self.block_size <= 4096, "block_size", self.block_size, "it must be between 1 and 4096")
+        if self.kv_blocks is not None:
+            _require(1 <= self.kv_blocks <= 1 << 24, "kv_blocks", self.kv_blocks,
+                     "it must be between 1 and 16777216")
+        _require(self.kv_memory_bytes >= 1, "kv_memory", self.kv_memory_bytes, "it must be above 0")
+        _require(self.max_running >= 1, "max_running", self.max_running, "it must be at least 1")
+        _require(self.token_budget >= 1, "token_budget", self.token_budget, "it must be at least 1")
+        _require(self.policy in ("fcfs", "lpm"), "policy", self.policy, "use fcfs or lpm")
+        _require(self.eviction == "lru", "eviction", self.eviction, "use lru")
+        _require(self.threads is None or self.threads >= 1, "threads", self.threads, "it must be at least 1")
