@@ -1,0 +1,57 @@
+"""Attention of a layer over the paged pool: one gather and one kernel call a read."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from engine.kv.pool import KVPool
+from engine.model.batch import Batch, Read, Span, span_slots, visible
+
+
+def attend(q: Tensor, pool: KVPool, layer: int, batch: Batch, window: int | None) -> Tensor:
+    """Attention output of all rows: `q` rotated and result `[tokens, heads, head_dim]`."""
+    reads = batch.reads(window)
+    if len(reads) == 1:
+        return _attend_read(q, pool, layer, reads[0])
+    out = torch.empty_like(q)
+    for read in reads:
+        out[read.rows] = _attend_read(q[read.rows], pool, layer, read)
+    return out
+
+
+def _attend_read(q: Tensor, pool: KVPool, layer: int, read: Read) -> Tensor:
+    sequences, length = read.slots.shape
+    kv = pool.gather(layer, read.slots.flatten()).view(sequences, length, 2, -1, q.shape[-1])
+    key, value = kv[:, :, 0].transpose(1, 2), kv[:, :, 1].transpose(1, 2)
+    return _decode(q, key, value, read) if read.decode else _prefill(q, key, value, read)
+
+
+def _decode(q: Tensor, key: Tensor, value: Tensor, read: Read) -> Tensor:
+    """The heads that share a KV head stand as its queries: `[sequences, kv_heads, group, head_dim]`."""
+    grouped = q.view(len(q), key.shape[1], -1, q.shape[-1])
+    return F.scaled_dot_product_attention(grouped, key, value, read.mask).flatten(1, 2)
+
+
+def _prefill(q: Tensor, key: Tensor, value: Tensor, read: Read) -> Tensor:
+    out = F.scaled_dot_product_attention(
+        q.transpose(0, 1)[None], key, value, read.mask, is_causal=read.causal, enable_gqa=True
+    )
+    return out[0].transpose(0, 1)
+
+
+def scores(q: Tensor, key: Tensor, span: Span, window: int | None) -> Tensor:
+    """Scaled scores of a span's tokens over all its positions, -inf where they may not look, in float32.
+
+    `q [tokens, heads, head_dim]`, `key [end, heads, head_dim]` -> `[heads, tokens, end]`.
+    """
+    products: Tensor = torch.einsum("qhd,khd->hqk", q.float(), key.float()) * q.shape[-1] ** -0.5
+    return products.masked_fill(~visible(span, 0, window), -torch.inf)
+
+
+def span_kv(pool: KVPool, layer: int, span: Span, heads: int) -> tuple[Tensor, Tensor]:
+    """K and V of a span's positions, repeated for the heads that share them: `[end, heads, head_dim]` each."""
+    kv = pool.gather(layer, span_slots(span, pool.block_size))
+    kv = kv.repeat_interleave(heads // kv.shape[2], dim=2)
+    return kv[:, 0], kv[:, 1]

@@ -1,0 +1,89 @@
+"""A folder's safetensors files, single or sharded, as one set of named tensors; checked, not loaded. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.model.config import ModelConfig
+from engine.model.errors import ModelError
+from engine.model.json_fields import read_json
+from engine.model.safetensors_header import TensorInfo, read_header
+from engine.model.tensor_names import Shape, expected_tensors, may_be_ignored
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+FLOATS = ("F32", "BF16", "F16")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where every tensor of a folder lies: `location[name]` is its file, `tensors[name]` its header entry."""
+
+    folder: Path
+    tensors: Mapping[str, TensorInfo]
+    location: Mapping[str, Path]
+
+    @property
+    def files(self) -> list[Path]:
+        return sorted(set(self.location.values()))
+
+    def check(self, config: ModelConfig) -> None:
+        """Raises `ModelError`, naming the tensor, unless this is exactly what a model of `config` needs."""
+        expected = expected_tensors(config)
+        for name, shape in expected.items():
+            self._check_tensor(name, shape)
+        unknown = [name for name in self.tensors if name not in expected and not may_be_ignored(name)]
+        if unknown:
+            raise ModelError(
+                f"{self.folder}: tensor {unknown[0]!r} is not part of a {config.family} model with this config "
+                f"({len(unknown)} such tensors): its result would be wrong without it"
+            )
+
+    def _check_tensor(self, name: str, shape: Shape) -> None:
+        info = self.tensors.get(name)
+        if info is None:
+            raise ModelError(
+                f"{self.folder}: tensor {name!r} is missing: these are not the weights of this config"
+            )
+        if info.shape != shape:
+            raise ModelError(
+                f"{self.folder}: tensor {name!r} is {list(info.shape)}, the config needs {list(shape)}"
+            )
+        if info.dtype not in FLOATS:
+            raise ModelError(f"{self.folder}: tensor {name!r} is {info.dtype}: only {', '.join(FLOATS)} can run")
+
+
+def open_checkpoint(folder: Path) -> Checkpoint:
+    """The headers of a folder's weights; `ModelError` when there are none or a file is not what it claims."""
+    if (folder / SINGLE).is_file():
+        tensors = read_header(folder / SINGLE)
+        return Checkpoint(folder, tensors, dict.fromkeys(tensors, folder / SINGLE))
+    if (folder / INDEX).is_file():
+        return _open_shards(folder)
+    raise ModelError(f"{folder}: has no {SINGLE} and no {INDEX}: only safetensors weights can be loaded")
+
+
+def _open_shards(folder: Path) -> Checkpoint:
+    weight_map = read_json(folder / INDEX).object("weight_map")
+    headers: dict[str, dict[str, TensorInfo]] = {}
+    tensors: dict[str, TensorInfo] = {}
+    location: dict[str, Path] = {}
+    for name in weight_map.values:
+        shard = weight_map.text(name)
+        if shard not in headers:
+            headers[shard] = read_header(_shard_path(folder, shard))
+        if name not in headers[shard]:
+            raise ModelError(f"{folder / shard}: tensor {name!r} is missing, {INDEX} says it is there")
+        tensors[name] = headers[shard][name]
+        location[name] = folder / shard
+    return Checkpoint(folder, tensors, location)
+
+
+def _shard_path(folder: Path, shard: str) -> Path:
+    if Path(shard).name != shard or shard in ("", ".", ".."):
+        raise ModelError(f"{folder / INDEX}: shard {shard!r} is not a file name inside the folder")
+    if not (folder / shard).is_file():
+        raise ModelError(f"{folder}: shard {shard!r} is missing, {INDEX} names it")
+    return folder / shard

@@ -1,0 +1,203 @@
+"""What a model folder's config.json says, checked and under one set of names. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from engine.model.errors import ModelError
+from engine.model.json_fields import Fields, read_json
+from engine.model.rope_config import RopeConfig, read_rope
+
+Family = Literal["llama", "qwen2", "qwen3", "mistral"]
+
+ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+ARCHITECTURES: dict[str, Family] = {
+    "LlamaForCausalLM": "llama",
+    "Qwen2ForCausalLM": "qwen2",
+    "Qwen3ForCausalLM": "qwen3",
+    "MistralForCausalLM": "mistral",
+}
+
+# What transformers' config classes put where a file says nothing.
+DEFAULTS: dict[Family, dict[str, Any]] = {
+    "llama": {"vocab_size": 32000, "intermediate_size": 11008, "max_position_embeddings": 2048},
+    "mistral": {
+        "vocab_size": 32000, "intermediate_size": 14336, "max_position_embeddings": 131072,
+        "num_key_value_heads": 8, "sliding_window": 4096,
+    },
+    "qwen2": {
+        "vocab_size": 151936, "intermediate_size": 22016, "max_position_embeddings": 32768,
+        "num_key_value_heads": 32, "sliding_window": 4096,
+    },
+    "qwen3": {
+        "vocab_size": 151936, "intermediate_size": 22016, "max_position_embeddings": 32768,
+        "num_key_value_heads": 32, "sliding_window": 4096, "head_dim": 128,
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The shape of a decoder-only model.
+
+    `windows` has one entry a layer: the number of latest positions it attends to, or None for all.
+    `dtype` is the file's own name for the weights' type, None where it does not say.
+    """
+
+    family: Family
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    max_position_embeddings: int
+    rms_norm_eps: float
+    rope: RopeConfig
+    windows: tuple[int | None, ...]
+    tie_word_embeddings: bool
+    qkv_bias: bool
+    o_bias: bool
+    mlp_bias: bool
+    qk_norm: bool
+    dtype: str | None
+    bos_ids: tuple[int, ...]
+    eos_ids: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.heads % self.kv_heads:
+            raise ModelError(f"config.json: {self.heads} heads cannot share {self.kv_heads} KV heads evenly")
+        if self.head_dim % 2:
+            raise ModelError(f"config.json: head_dim is {self.head_dim}: rotary embedding needs an even number")
+        assert len(self.windows) == self.layers
+
+    @property
+    def context_tokens(self) -> int:
+        """The longest prompt + output, in tokens; dynamic rope stretches the trained length by its factor."""
+        if self.rope.type == "dynamic":
+            return int(self.max_position_embeddings * max(self.rope.factor, 1.0))
+        return self.max_position_embeddings
+
+    def kv_bytes_per_token(self, dtype: str) -> int:
+        """Bytes of K and V that one token takes over all layers."""
+        return 2 * self.layers * self.kv_heads * self.head_dim * ITEM_BYTES[dtype]
+
+    def kv_blocks(self, memory_bytes: int, block_size: int, dtype: str) -> int:
+        """How many blocks of `block_size` tokens fit into `memory_bytes`; 0 when not even one does."""
+        return memory_bytes // (block_size * self.kv_bytes_per_token(dtype))
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """The config of a model folder; raises `ModelError` for one that is missing, broken or not supported."""
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: no such folder: give the path of a model folder with config.json")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: has no config.json: it is not a Hugging Face model folder")
+    fields = read_json(folder / "config.json")
+    generation = folder / "generation_config.json"
+    return parse_config(fields, read_json(generation) if generation.is_file() else Fields({}, generation.name))
+
+
+def parse_config(fields: Fields, generation: Fields) -> ModelConfig:
+    """The config in `fields`; ids for the beginning and end of text in `generation` come first."""
+    family = _family(fields)
+    defaults = DEFAULTS[family]
+    if fields.text("hidden_act", "silu") not in ("silu", "swish"):
+        raise fields.refuse("hidden_act", "only silu can run")
+    if "quantization_config" in fields:
+        raise ModelError(f"{fields.source}: quantized weights cannot run: use the folder of the original model")
+
+    layers = fields.integer("num_hidden_layers", 32)
+    heads = fields.integer("num_attention_heads", 32)
+    hidden_size = fields.integer("hidden_size", 4096)
+    context = fields.integer("max_position_embeddings", defaults["max_position_embeddings"])
+    bias = fields.flag("attention_bias", False) if family in ("llama", "qwen3") else False
+    return ModelConfig(
+        family=family,
+        vocab_size=fields.integer("vocab_size", defaults["vocab_size"]),
+        hidden_size=hidden_size,
+        intermediate_size=fields.integer("intermediate_size", defaults["intermediate_size"]),
+        layers=layers,
+        heads=heads,
+        kv_heads=_kv_heads(fields, defaults, heads),
+        head_dim=fields.integer("head_dim", defaults.get("head_dim", hidden_size // heads)),
+        max_position_embeddings=context,
+        rms_norm_eps=fields.number("rms_norm_eps", 1e-6),
+        rope=read_rope(fields, context),
+        windows=_windows(fields, family, layers),
+        tie_word_embeddings=fields.flag("tie_word_embeddings", False),
+        qkv_bias=bias or family == "qwen2",
+        o_bias=bias,
+        mlp_bias=fields.flag("mlp_bias", False) if family == "llama" else False,
+        qk_norm=family == "qwen3",
+        dtype=_dtype(fields),
+        bos_ids=_special_ids("bos_token_id", generation, fields, (1,) if family in ("llama", "mistral") else ()),
+        eos_ids=_special_ids("eos_token_id", generation, fields, (2,) if family in ("llama", "mistral") else ()),
+    )
+
+
+def _family(fields: Fields) -> Family:
+    names = fields.values.get("architectures") or []
+    kind = fields.values.get("model_type")
+    for name in names if isinstance(names, list) else [names]:
+        if name in ARCHITECTURES:
+            return ARCHITECTURES[name]
+    if not names and kind in DEFAULTS:
+        return cast(Family, kind)
+    known = ", ".join(ARCHITECTURES)
+    raise ModelError(f"{fields.source}: architecture {names or kind!r} is not supported: use one of {known}")
+
+
+def _kv_heads(fields: Fields, defaults: dict[str, Any], heads: int) -> int:
+    """An absent key takes the family's default, null means one KV head for each head."""
+    if "num_key_value_heads" in fields.values:
+        return fields.integer("num_key_value_heads", heads)
+    return int(defaults.get("num_key_value_heads", heads))
+
+
+def _windows(fields: Fields, family: Family, layers: int) -> tuple[int | None, ...]:
+    """The sliding window of every layer, as each family decides it."""
+    if family == "llama":
+        return (None,) * layers
+    window = _window(fields, family)
+    if family == "mistral":
+        return (window,) * layers
+    types = fields.values.get("layer_types")
+    if types is None:
+        first = fields.integer("max_window_layers", 28, least=0)
+        return tuple(window if layer >= first else None for layer in range(layers))
+    if not isinstance(types, list) or len(types) != layers:
+        raise fields.refuse("layer_types", f"it must list one type for each of {layers} layers")
+    if unknown := [kind for kind in types if kind not in ("full_attention", "sliding_attention")]:
+        raise fields.refuse("layer_types", f"{unknown[0]!r} cannot run, full_attention or sliding_attention can")
+    if window is None and "sliding_attention" in types:
+        raise fields.refuse("layer_types", "sliding_attention needs sliding_window and use_sliding_window")
+    return tuple(window if kind == "sliding_attention" else None for kind in types)
+
+
+def _window(fields: Fields, family: Family) -> int | None:
+    if family != "mistral" and not fields.flag("use_sliding_window", False):
+        return None
+    if fields.values.get("sliding_window", 0) is None:
+        return None
+    return fields.integer("sliding_window", DEFAULTS[family]["sliding_window"])
+
+
+def _dtype(fields: Fields) -> str | None:
+    key = "dtype" if "dtype" in fields else "torch_dtype"
+    if key not in fields:
+        return None
+    name = fields.text(key).removeprefix("torch.")
+    if name not in ITEM_BYTES:
+        raise fields.refuse(key, f"it must be one of {', '.join(ITEM_BYTES)}")
+    return name
+
+
+def _special_ids(key: str, generation: Fields, fields: Fields, default: tuple[int, ...]) -> tuple[int, ...]:
+    if key in generation:
+        return generation.token_ids(key)
+    return fields.token_ids(key) if key in fields.values else default

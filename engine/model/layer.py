@@ -1,0 +1,132 @@
+"""One decoder layer: its weights, and its computation as a generator of named stages."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from engine.kv.pool import KVPool
+from engine.model.attention import attend, scores, span_kv
+from engine.model.batch import Batch
+from engine.model.linear import Linear
+from engine.model.rope import rotate_
+
+Stage = tuple[int, str, Tensor]
+"""(layer, stage, tensor); layer is -1 for the stages before and after the layers."""
+
+Stages = Generator[Stage, Tensor | None, Tensor]
+"""Yields stages, takes a replacement or None for each, returns the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """RMS norm over the last dimension."""
+
+    weight: Tensor
+    eps: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What all layers of one forward pass share: `cos` and `sin` are `[tokens, 1, head_dim]`."""
+
+    batch: Batch
+    pool: KVPool
+    cos: Tensor
+    sin: Tensor
+    explicit: frozenset[int]
+    """Layers that show their attention scores and patterns as stages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    index: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    window: int | None
+    attn_norm: Norm
+    qkv: Linear
+    q_norm: Norm | None
+    k_norm: Norm | None
+    o: Linear
+    mlp_norm: Norm
+    gate_up: Linear
+    down: Linear
+
+    def stages(self, x: Tensor, run: Pass) -> Stages:
+        """The residual stream `[tokens, hidden]` through this layer."""
+        x = yield from self._attention(x, run)
+        return (yield from self._mlp(x))
+
+    def _attention(self, x: Tensor, run: Pass) -> Stages:
+        i, heads, kv_heads = self.index, self.heads, self.kv_heads
+        h = self.attn_norm(x)
+        replace(h, (yield i, "attn_norm", h))
+
+        qkv = self.qkv(h).view(-1, heads + 2 * kv_heads, self.head_dim)
+        q, k, v = qkv.split_with_sizes((heads, kv_heads, kv_heads), dim=1)
+        if self.q_norm is not None and self.k_norm is not None:
+            q.copy_(self.q_norm(q))
+            k.copy_(self.k_norm(k))
+        replace(q, (yield i, "q", q))
+        replace(k, (yield i, "k", k))
+        replace(v, (yield i, "v", v))
+
+        rotate_(qkv[:, : heads + kv_heads], run.cos, run.sin)
+        replace(q, (yield i, "q_rot", q))
+        replace(k, (yield i, "k_rot", k))
+        run.pool.write(i, run.batch.write_slots, qkv[:, heads:].view(-1, 2, kv_heads, self.head_dim))
+
+        if i in run.explicit:
+            out = yield from self._explicit_attention(q, run)
+        else:
+            out = attend(q, run.pool, i, run.batch, self.window)
+        replace(out, (yield i, "attn_out", out))
+        h = self.o(out.flatten(1))
+        replace(h, (yield i, "attn_proj", h))
+        x = x + h
+        replace(x, (yield i, "resid_mid", x))
+        return x
+
+    def _explicit_attention(self, q: Tensor, run: Pass) -> Stages:
+        """Attention written out, so that scores and patterns can be replaced: span after span."""
+        out = torch.empty_like(q)
+        for index, span in enumerate(run.batch.spans):
+            rows = run.batch.rows(index)
+            key, value = span_kv(run.pool, self.index, span, self.heads)
+            weights = scores(q[rows], key, span, self.window)
+            replace(weights, (yield self.index, "attn_scores", weights))
+            weights = weights.softmax(dim=-1)
+            replace(weights, (yield self.index, "attn_pattern", weights))
+            out[rows] = torch.einsum("hqk,khd->qhd", weights, value.float()).to(out.dtype)
+        return out
+
+    def _mlp(self, x: Tensor) -> Stages:
+        i = self.index
+        h = self.mlp_norm(x)
+        replace(h, (yield i, "mlp_norm", h))
+        gate, up = self.gate_up(h).chunk(2, dim=-1)
+        replace(gate, (yield i, "gate", gate))
+        replace(up, (yield i, "up", up))
+        h = self.down(F.silu(gate) * up)
+        replace(h, (yield i, "mlp_out", h))
+        x = x + h
+        replace(x, (yield i, "resid_post", x))
+        return x
+
+
+def replace(tensor: Tensor, sent: Tensor | None) -> None:
+    """Puts what was sent for a stage in its tensor's place."""
+    if sent is None:
+        return
+    if sent.shape != tensor.shape:
+        raise ValueError(f"a stage of shape {list(tensor.shape)} cannot be replaced by {list(sent.shape)}")
+    tensor.copy_(sent)

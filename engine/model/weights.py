@@ -1,0 +1,98 @@
+"""A model folder's weights, converted and laid out for the decoder."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from engine.model.checkpoint import Checkpoint, open_checkpoint
+from engine.model.config import ModelConfig, read_config
+from engine.model.decoder import Decoder
+from engine.model.layer import Layer, Norm
+from engine.model.linear import Linear
+from engine.model.rope import Rope
+from engine.model.tensor_names import EMBED, FINAL_NORM, LM_HEAD, layer_prefix
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def load_decoder(folder: Path, dtype: torch.dtype | None = None) -> Decoder:
+    """The model in `folder`, computing in `dtype` (None: what its config says, else float32).
+
+    Raises `ModelError` when the folder cannot be run. Headers are checked before anything is loaded, and
+    files are mapped, so that a tensor takes memory once, as it is converted.
+    """
+    config = read_config(folder)
+    checkpoint = open_checkpoint(folder)
+    checkpoint.check(config)
+    with ExitStack() as stack:
+        reader = _Reader(checkpoint, dtype or DTYPES[config.dtype or "float32"], stack)
+        return _decoder(config, reader)
+
+
+class _Reader:
+    """Tensors of a checkpoint by name, in the compute dtype."""
+
+    def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype, stack: ExitStack) -> None:
+        self.dtype = dtype
+        self.tensors = checkpoint.tensors
+        self.location = checkpoint.location
+        self.files: dict[Path, Any] = {
+            path: stack.enter_context(safe_open(path, framework="pt")) for path in checkpoint.files
+        }
+
+    def __call__(self, name: str) -> Tensor:
+        tensor: Tensor = self.files[self.location[name]].get_tensor(name)
+        return tensor.to(self.dtype)
+
+    def optional(self, name: str) -> Tensor | None:
+        return self(name) if name in self.tensors else None
+
+    def linear(self, *names: str) -> Linear:
+        """One layer of several projections of the same input, their outputs side by side."""
+        weight = torch.cat([self(f"{name}.weight") for name in names])
+        biases = [bias for name in names if (bias := self.optional(f"{name}.bias")) is not None]
+        return Linear(weight, torch.cat(biases) if biases else None)
+
+
+def _decoder(config: ModelConfig, read: _Reader) -> Decoder:
+    embed = read(EMBED)
+    head = embed if config.tie_word_embeddings else read(LM_HEAD)
+    return Decoder(
+        config=config,
+        dtype=read.dtype,
+        embed=embed,
+        layers=tuple(_layer(config, read, index) for index in range(config.layers)),
+        final_norm=Norm(read(FINAL_NORM), config.rms_norm_eps),
+        lm_head=Linear(head),
+        rope=Rope(config.rope, config.head_dim),
+    )
+
+
+def _layer(config: ModelConfig, read: _Reader, index: int) -> Layer:
+    prefix = layer_prefix(index)
+    attention, mlp = f"{prefix}self_attn.", f"{prefix}mlp."
+
+    def norm(name: str) -> Norm:
+        return Norm(read(f"{prefix}{name}.weight"), config.rms_norm_eps)
+
+    return Layer(
+        index=index,
+        heads=config.heads,
+        kv_heads=config.kv_heads,
+        head_dim=config.head_dim,
+        window=config.windows[index],
+        attn_norm=norm("input_layernorm"),
+        qkv=read.linear(f"{attention}q_proj", f"{attention}k_proj", f"{attention}v_proj"),
+        q_norm=norm("self_attn.q_norm") if config.qk_norm else None,
+        k_norm=norm("self_attn.k_norm") if config.qk_norm else None,
+        o=read.linear(f"{attention}o_proj"),
+        mlp_norm=norm("post_attention_layernorm"),
+        gate_up=read.linear(f"{mlp}gate_proj", f"{mlp}up_proj"),
+        down=read.linear(f"{mlp}down_proj"),
+    )
