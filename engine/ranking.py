@@ -1,0 +1,134 @@
+"""The candidates of one row in order of descending logit, sorted only as far as somebody asks."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Ranking", "Row"]
+
+Row = npt.NDArray[np.float32]
+
+_HEAD = 32
+_GROWTH = 8
+_BLOCK = 16
+_CHUNK = 1 << 14
+
+
+class Ranking:
+    """A row of logits [vocab] ordered by descending value, ties by token id; -inf is no candidate.
+
+    Only a head of the order is sorted; it grows when a question reaches beyond it. The answers do not
+    depend on how far that was. Weights are exp(logit - largest) in float64.
+
+    ```
+    ids         |  t0   t1   t2   t3 |  unsorted rest
+    weights     |  1.0  w1   w2   w3 |
+    cumulative  |  1.0  ...          |         the cumulative distribution, not yet divided by the mass
+    ```
+    """
+
+    def __init__(self, values: Row) -> None:
+        self.values = values
+        self.top = float(values.max())
+        self._full_mass: float | None = None
+        self._sort(_HEAD)
+
+    def _sort(self, n: int) -> None:
+        """Sort at least the n largest, with all that equal the last sorted."""
+        chosen, self.complete = _largest(self.values, n)
+        descending = -self.values[chosen]
+        order = descending.argsort(kind="stable")
+        self.ids = chosen[order]
+        self.sorted = -descending[order]
+        self.weights = np.exp(self.sorted.astype(np.float64) - self.top)
+        self.cumulative = self.weights.cumsum()
+
+    def _grow(self) -> None:
+        assert not self.complete
+        self._sort(len(self.ids) * _GROWTH)
+
+    def at_least(self, n: int) -> None:
+        """Sort at least the n largest, or all there are."""
+        if len(self.ids) < n and not self.complete:
+            self._sort(n)
+
+    def down_to(self, value: float) -> None:
+        """Sort everything that is `value` or more."""
+        while not self.complete and self.sorted[-1] > value:
+            self._grow()
+
+    def mass(self, kept: int | None = None) -> float:
+        """The weight of the first `kept` candidates, or of all."""
+        if kept is not None:
+            return float(self.cumulative[kept - 1])
+        if self._full_mass is None:
+            self._full_mass = _sum_of_weights(self.values, self.top)
+        return self._full_mass
+
+    def kth_largest(self, k: int) -> tuple[float, int]:
+        """The k-th largest logit (the last, if there are fewer) and how many are that or more."""
+        self.at_least(k)
+        smallest = self.sorted[min(k, len(self.sorted)) - 1]
+        return float(smallest), int(np.count_nonzero(self.sorted >= smallest))
+
+    def count_before_mass(self, mass: float) -> int:
+        """How many candidates have less than `mass` before them."""
+        while self.cumulative[-1] < mass and not self.complete:
+            self._grow()
+        return min(1 + int(self.cumulative.searchsorted(mass)), len(self.ids))
+
+    def count_heavier(self, weight: float) -> int:
+        """How many candidates have this weight (of the first's 1.0) or more."""
+        while self.weights[-1] >= weight and not self.complete:
+            self._grow()
+        return int(np.count_nonzero(self.weights >= weight))
+
+    def locate(self, point: float, kept: int | None) -> tuple[int, float, float]:
+        """The candidate whose interval [low, high) of the cumulative distribution holds `point` in [0, 1).
+
+        Returns its place in the order and the interval. The last interval ends at 1 whatever was lost to
+        rounding.
+        """
+        mass = self.mass(kept)
+        while kept is None and not self.complete and self.cumulative[-1] / mass <= point:
+            self._grow()
+        last = (len(self.ids) if kept is None else kept) - 1
+        edges = self.cumulative[: last + 1] / mass
+        place = min(int(edges.searchsorted(point, side="right")), self._last_heavy(last))
+        return place, self._edge_before(place, mass), 1.0 if place == last else float(edges[place])
+
+    def _last_heavy(self, last: int) -> int:
+        """The last place, up to `last`, with any weight at all."""
+        if self.weights[last] > 0:
+            return last
+        return int(np.count_nonzero(self.weights[: last + 1])) - 1
+
+    def _edge_before(self, place: int, mass: float) -> float:
+        return float(self.cumulative[place - 1] / mass) if place else 0.0
+
+
+def _largest(values: Row, n: int) -> tuple[npt.NDArray[np.int64], bool]:
+    """The n largest or some more, down to one common value: ascending ids, and whether those are all."""
+    smallest = _reached_by(values, n) if n < len(values) else -np.inf
+    if smallest == -np.inf:
+        return np.flatnonzero(values > -np.inf), True
+    return np.flatnonzero(values >= smallest), False
+
+
+def _reached_by(values: Row, n: int) -> np.float32:
+    """A value that at least n of `values` reach, and seldom many more.
+
+    The n-th largest of the maxima of blocks is one, and far cheaper to find in a large vocabulary than the
+    n-th largest of all.
+    """
+    blocks = len(values) // _BLOCK
+    pool = values[: blocks * _BLOCK].reshape(_BLOCK, blocks).max(axis=0) if blocks >= 4 * n else values
+    cut = len(pool) - n
+    return np.float32(np.partition(pool, cut)[cut])
+
+
+def _sum_of_weights(values: Row, top: float) -> float:
+    """The sum of exp(value - top) in float64, a cacheful at a time."""
+    chunks = (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
+    return sum(float(np.exp(np.subtract(chunk, top, dtype=np.float64)).sum()) for chunk in chunks)
