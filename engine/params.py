@@ -14,13 +14,13 @@ Eviction = Literal["lru"]
 DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 
-class InvalidOption(ValueError):
+class OptionError(ValueError):
     """A setting that cannot be used: the message names it, its value and what is allowed."""
 
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
     if not condition:
-        raise InvalidOption(f"{name} is {value!r}: {allowed}")
+        raise OptionError(f"{name} is {value!r}: {allowed}")
 
 
 def _finite(name: str, value: float) -> None:
@@ -102,12 +102,17 @@ class EngineOptions(msgspec.Struct, frozen=True):
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        _require(self.dtype in ("auto", "float32", "bfloat16", "float16"), "dtype", self.dtype,
-                 "use auto, float32, bfloat16 or float16")
+        _require(
+            self.dtype in ("auto", "float32", "bfloat16", "float16"),
+            "dtype",
+            self.dtype,
+            "use auto, float32, bfloat16 or float16",
+        )
         _require(1 <= self.block_size <= 4096, "block_size", self.block_size, "it must be between 1 and 4096")
         if self.kv_blocks is not None:
-            _require(1 <= self.kv_blocks <= 1 << 24, "kv_blocks", self.kv_blocks,
-                     "it must be between 1 and 16777216")
+            _require(
+                1 <= self.kv_blocks <= 1 << 24, "kv_blocks", self.kv_blocks, "it must be between 1 and 16777216"
+            )
         _require(self.kv_memory_bytes >= 1, "kv_memory", self.kv_memory_bytes, "it must be above 0")
         _require(self.max_running >= 1, "max_running", self.max_running, "it must be at least 1")
         _require(self.token_budget >= 1, "token_budget", self.token_budget, "it must be at least 1")

@@ -1,0 +1,306 @@
+"""The engine: `step = plan, execute, commit`, and every change of bookkeeping an event.
+
+A plain object to use from scripts and tests; `engine.host` runs the same one in its own process. It needs no
+torch itself: tensors are behind the `Executor`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from engine import events as ev
+from engine.commit import cache_full_blocks, samples_of
+from engine.execution import Choice, DetailsOf, Executor, Job, Limits, Outcome, Slice
+from engine.ids import request_id
+from engine.params import EngineOptions, RequestSpec
+from engine.scheduler import Plan, Scheduler, blocks_for
+from engine.state import Request, RequestState, State
+from engine.stopping import StopStrings, stop_after
+from engine.tokens import TokenLog
+
+NOTHING = Outcome((), (), tuple, 0, 0)
+MakeStopStrings = Callable[[Sequence[str]], StopStrings]
+
+
+class RefusedError(ValueError):
+    """A request that can never run here: `need` against `limit`, in the unit the message names."""
+
+    def __init__(self, message: str, need: int, limit: int) -> None:
+        super().__init__(message)
+        self.need = need
+        self.limit = limit
+
+
+class StepFailedError(RuntimeError):
+    """A step's forward pass raised; the step is rolled back and recorded. The cause is chained."""
+
+
+class Sink(Protocol):
+    """Who records a run. Both calls must return fast; `details` may be evaluated on another thread."""
+
+    def record(self, events: Sequence[ev.Event]) -> None:
+        """Events between steps, or the plan of the step that is about to execute."""
+        ...
+
+    def commit(self, events: Sequence[ev.Event], details: DetailsOf | None) -> None:
+        """The results of the step, closed by `step_committed` or `step_failed`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A finished step: its plan, the events of its results, and who explains its tokens."""
+
+    number: int
+    plan: Plan
+    results: Sequence[ev.Event]
+    details: DetailsOf
+
+
+class Engine:
+    """Continuous batching over a paged KV cache with prefix sharing, one step at a time."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        limits: Limits,
+        num_blocks: int,
+        options: EngineOptions,
+        sink: Sink | None = None,
+        stop_strings: MakeStopStrings | None = None,
+    ) -> None:
+        self.options = options
+        self.limits = limits
+        self.state = State(num_blocks, options.block_size, options.eviction)
+        self.tokens = TokenLog()
+        self.scheduler = Scheduler(options, self.tokens)
+        self._executor = executor
+        self._sink = sink
+        self._make_stop_strings = stop_strings
+        self._stop_strings: dict[str, StopStrings] = {}
+
+    # -- requests ------------------------------------------------------------------------------------
+
+    def check(self, spec: RequestSpec) -> None:
+        """Raise RefusedError when `spec` can never run: context, pool, running limit or token ids."""
+        prompt = len(spec.prompt_ids)
+        if (largest := max(spec.prompt_ids)) >= self.limits.vocab_size or min(spec.prompt_ids) < 0:
+            size = self.limits.vocab_size
+            raise RefusedError(f"token id {largest} is outside the vocabulary of {size}", largest, size)
+        if prompt >= self.limits.max_context:
+            limit = self.limits.max_context
+            raise RefusedError(
+                f"the prompt has {prompt} tokens; the context holds {limit}, one of them to generate",
+                prompt, limit,
+            )  # fmt: skip
+        size = self.options.block_size
+        need = blocks_for(prompt, size) + (spec.n - 1) * (prompt % size > 0)
+        if need > self.state.blocks.num_blocks:
+            limit = self.state.blocks.num_blocks
+            raise RefusedError(
+                f"the prompt needs {need} KV blocks of {size} tokens; the pool has {limit}", need, limit
+            )
+        if spec.n > self.options.max_running:
+            limit = self.options.max_running
+            raise RefusedError(f"n is {spec.n}; at most {limit} requests run at once", spec.n, limit)
+
+    def submit(self, spec: RequestSpec) -> list[str]:
+        """Queue a request; returns its id, or the ids of its samples. One that can never run ends at once."""
+        number = self.state.next_request
+        ids = [request_id(number, sample if spec.n > 1 else None) for sample in range(spec.n)]
+        room = max(1, self.limits.max_context - len(spec.prompt_ids))
+        params = msgspec.structs.replace(spec.params, max_tokens=min(spec.params.max_tokens, room))
+        events: list[ev.Event] = []
+        emit = self._emitter(events)
+        for sample, id_ in enumerate(ids):
+            emit(
+                self._event(
+                    ev.Submitted, request=id_, arrival=self.state.next_arrival, priority=spec.priority,
+                    sample=sample, samples=spec.n, leader=ids[0] if sample else None, params=params,
+                    prompt_ids=spec.prompt_ids,
+                )
+            )  # fmt: skip
+        try:
+            self.check(spec)
+        except RefusedError as refused:
+            for id_ in ids:
+                emit(
+                    self._event(
+                        ev.Finished, request=id_, reason="error", detail="does_not_fit", output_tokens=0,
+                        need=refused.need, limit=refused.limit, message=str(refused),
+                    )
+                )  # fmt: skip
+        self._record(events)
+        return ids
+
+    def abort(self, request: str) -> None:
+        """End a live request now, keeping what it has generated. KeyError when there is none of that id."""
+        live = self.state.requests[request]
+        events: list[ev.Event] = []
+        finished = self._event(
+            ev.Finished, request=request, reason="abort", detail="aborted", output_tokens=live.output_tokens
+        )
+        self._emitter(events)(finished)
+        self._record(events)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any request is unfinished."""
+        return bool(self.state.requests)
+
+    # -- steps ---------------------------------------------------------------------------------------
+
+    def step(self) -> Step | None:
+        """Plan, execute, commit; None when no request is live.
+
+        Raises StepFailedError when the forward pass raises: the step is rolled back and recorded, its
+        requests wait again, and the engine can go on. A request ends in error when the failure names it
+        (an attribute `request_id`), or else when its steps fail twice in a row.
+        """
+        if not self.busy:
+            return None
+        started = time.time_ns()
+        clock = time.perf_counter_ns()
+        plan = self.begin()
+        planned_ns = time.perf_counter_ns() - clock
+        job = self._job(plan)
+        try:
+            outcome = self._executor.execute(job) if plan.batch else NOTHING
+        except Exception as error:
+            self._fail(plan, error)
+            raise StepFailedError(f"step {plan.step} failed: {error or type(error).__name__}") from error
+        return self._commit(plan, job, outcome, started, planned_ns)
+
+    def run(self, max_steps: int | None = None) -> int:
+        """Step until nothing is live, or `max_steps` times; the number of steps taken."""
+        steps = 0
+        while (max_steps is None or steps < max_steps) and self.step() is not None:
+            steps += 1
+        return steps
+
+    def begin(self) -> Plan:
+        """Plan the next step, apply the plan and record it; nothing has been computed yet."""
+        plan = self.scheduler.plan(self.state)
+        for event in plan.events:
+            self._apply(event)
+        self._record(plan.events)
+        return plan
+
+    def _job(self, plan: Plan) -> Job:
+        slices = [self._slice(work) for work in plan.batch]
+        choices = [choice for row, work in enumerate(plan.batch) for choice in self._choices(row, work)]
+        copies = [event for event in plan.events if isinstance(event, ev.Copied)]
+        return Job(copies, slices, choices)
+
+    def _slice(self, work: ev.Work) -> Slice:
+        tokens = self.tokens.tokens_of(work.request)[work.start : work.stop]
+        return Slice(work, tokens, self.state.requests[work.request].table)
+
+    def _choices(self, row: int, work: ev.Work) -> list[Choice]:
+        """Whose next token the last row of `work` chooses: its request, and samples that wait for its prefill."""
+        request = self.state.requests[work.request]
+        if work.stop < request.num_tokens:
+            return []
+        heirs = samples_of(self.state, request) if request.output_tokens == 0 else ()
+        return [
+            Choice(other.id, row, request.num_tokens, other.sample, other.params) for other in (request, *heirs)
+        ]
+
+    def _commit(self, plan: Plan, job: Job, outcome: Outcome, started_ns: int, plan_ns: int) -> Step:
+        clock = time.perf_counter_ns()
+        results: list[ev.Event] = []
+        emit = self._emitter(results)
+        if plan.batch:
+            emit(self._event(ev.Computed, batch=plan.batch))
+            self._settle(plan, emit)
+            self._take_tokens(job, outcome, emit)
+        emit(
+            self._event(
+                ev.StepCommitted, tokens=sum(work.tokens for work in plan.batch), started_ns=started_ns,
+                plan_ns=plan_ns, forward_ns=outcome.forward_ns, sample_ns=outcome.sample_ns,
+                commit_ns=time.perf_counter_ns() - clock,
+            )
+        )  # fmt: skip
+        if self._sink is not None:
+            self._sink.commit(results, outcome.details)
+        return Step(plan.step, plan, results, outcome.details)
+
+    def _settle(self, plan: Plan, emit: Callable[[ev.Event], None]) -> None:
+        """Full blocks enter the tree; requests whose prompt is computed run, and so do their samples."""
+        for work in plan.batch:
+            request = self.state.requests[work.request]
+            if self.options.prefix_cache:
+                cache_full_blocks(self.state, self.tokens, request, work.start, emit)
+            if request.pending == 0 and request.state is RequestState.PREFILLING:
+                emit(self._event(ev.Started, request=request.id))
+                for sample in samples_of(self.state, request):
+                    emit(self._event(ev.Shared, request=sample.id, source=request.id))
+
+    def _take_tokens(self, job: Job, outcome: Outcome, emit: Callable[[ev.Event], None]) -> None:
+        for choice, token, draw in zip(job.choices, outcome.tokens, outcome.draws, strict=True):
+            request = self.state.requests[choice.request]
+            emit(self._event(ev.Token, request=request.id, position=choice.position, token=token, draw=draw))
+            self._end_if_complete(request, token, emit)
+
+    def _end_if_complete(self, request: Request, token: int, emit: Callable[[ev.Event], None]) -> None:
+        stop = stop_after(request, token, self.limits, self._strings_of(request))
+        if stop is not None:
+            emit(
+                self._event(
+                    ev.Finished, request=request.id, reason=stop.reason, detail=stop.detail,
+                    output_tokens=request.output_tokens, message=stop.message,
+                )
+            )  # fmt: skip
+
+    def _strings_of(self, request: Request) -> StopStrings | None:
+        if not request.params.stop or self._make_stop_strings is None:
+            return None
+        if request.id not in self._stop_strings:
+            self._stop_strings[request.id] = self._make_stop_strings(request.params.stop)
+        return self._stop_strings[request.id]
+
+    def _fail(self, plan: Plan, error: Exception) -> None:
+        culprit = getattr(error, "request_id", None)
+        failed = [self.state.requests[work.request] for work in plan.batch]
+        again = tuple(request.id for request in failed if request.failures > 0)
+        ended = again if culprit is None else (culprit,)
+        results: list[ev.Event] = []
+        message = f"{type(error).__name__}: {error}"
+        self._emitter(results)(self._event(ev.StepFailed, error=message, ended=ended))
+        if self._sink is not None:
+            self._sink.commit(results, None)
+
+    # -- events --------------------------------------------------------------------------------------
+
+    def _event(self, kind: Callable[..., ev.Event], **fields: object) -> ev.Event:
+        return kind(branch=self.state.branch, step=self.state.step, **fields)
+
+    def _emitter(self, said: list[ev.Event]) -> Callable[[ev.Event], None]:
+        def emit(event: ev.Event) -> None:
+            self._apply(event)
+            said.append(event)
+
+        return emit
+
+    def _apply(self, event: ev.Event) -> None:
+        self.state.apply(event)
+        self.tokens.apply(event)
+        if isinstance(event, ev.Finished):
+            self._forget(event.request)
+        elif isinstance(event, ev.StepFailed):
+            for request in event.ended:
+                self._forget(request)
+
+    def _forget(self, request: str) -> None:
+        self.scheduler.forget(request)
+        self._executor.forget(request)
+        self._stop_strings.pop(request, None)
+
+    def _record(self, events: Sequence[ev.Event]) -> None:
+        if self._sink is not None and events:
+            self._sink.record(events)

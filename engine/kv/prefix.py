@@ -1,0 +1,103 @@
+"""What of a prompt is cached already, and why the match ends where it does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from engine.ids import request_of
+from engine.kv.radix import Walk
+from engine.reasons import (
+    BlockNotFull,
+    CacheOff,
+    Diverged,
+    EvictedEarlier,
+    LastTokenNeeded,
+    MatchEnd,
+    NeverComputed,
+)
+from engine.state import State
+from engine.tokens import TokenSource
+
+MOST_SIBLINGS = 256  # edges compared to find the closest one, for the explanation only
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The cached `blocks` that start a prompt, and why there are not more."""
+
+    blocks: list[int]
+    end: MatchEnd
+
+
+def match(state: State, log: TokenSource, tokens: Sequence[int], hashes: Sequence[int]) -> Match:
+    """The longest cached prefix of `tokens` in whole blocks, leaving at least the last token to compute."""
+    walk = find(state, log, tokens, hashes)
+    return Match(walk.blocks, _why(state, log, tokens, hashes, walk))
+
+
+def find(state: State, log: TokenSource, tokens: Sequence[int], hashes: Sequence[int]) -> Walk:
+    """The walk behind `match`, without the explanation; every block is verified against its tokens."""
+    size = state.blocks.block_size
+    walk = state.tree.walk(hashes[: (len(tokens) - 1) // size])
+    for index, block in enumerate(walk.blocks):
+        if list(tokens_in(state, log, block)) != list(tokens[index * size : (index + 1) * size]):
+            return Walk(walk.blocks[:index], walk.node, 0)  # a hash collision: not the same tokens
+    return walk
+
+
+def tokens_in(state: State, log: TokenSource, block: int) -> Sequence[int]:
+    """The token ids whose KV is in `block`, at most `block_size`."""
+    start = state.blocks.index[block] * state.blocks.block_size
+    writer = request_of(state.blocks.writer[block])
+    return log.tokens_of(writer)[start : start + state.blocks.fill[block]]
+
+
+def no_cache() -> Match:
+    return Match([], CacheOff())
+
+
+def _why(state: State, log: TokenSource, tokens: Sequence[int], hashes: Sequence[int], walk: Walk) -> MatchEnd:
+    size = state.blocks.block_size
+    position = len(walk.blocks) * size
+    if position + size > len(tokens):
+        return BlockNotFull(position, len(tokens) - position, size)
+    following = _following(state, walk)
+    hash_ = hashes[len(walk.blocks)]
+    if any(state.blocks.hash[block] == hash_ for block in following):
+        return LastTokenNeeded(position)
+    if ghost := state.tree.ghosts.get(hash_):
+        return EvictedEarlier(position, ghost.step, ghost.for_request)
+    return _diverged(state, log, tokens, position, following)
+
+
+def _diverged(
+    state: State, log: TokenSource, tokens: Sequence[int], position: int, following: Sequence[int]
+) -> Diverged | NeverComputed:
+    """Where the closest of the blocks that follow has another token; nothing at all at the root is no match."""
+    wanted = tokens[position : position + state.blocks.block_size]
+    if not following:
+        return NeverComputed(position)
+    common = {block: _common(tokens_in(state, log, block), wanted) for block in following}
+    block = max(common, key=lambda candidate: common[candidate])
+    at = common[block]
+    if position + at == 0 or at == len(wanted):
+        return NeverComputed(position)
+    return Diverged(position + at, wanted[at], tokens_in(state, log, block)[at], block)
+
+
+def _following(state: State, walk: Walk) -> list[int]:
+    """The blocks that could have come next where `walk` ended."""
+    node = state.tree.nodes[walk.node]
+    if walk.offset < len(node.blocks):
+        return [node.blocks[walk.offset]]
+    return [state.tree.nodes[child].blocks[0] for child in islice(node.children.values(), MOST_SIBLINGS)]
+
+
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
+    """Length of the common prefix."""
+    for index, (left, right) in enumerate(zip(a, b, strict=False)):
+        if left != right:
+            return index
+    return min(len(a), len(b))

@@ -1,0 +1,325 @@
+"""What runs next: `plan(state)` decides, says why, and changes nothing.
+
+A plan is the list of events that make it true. Order of service is priority, then arrival:
+
+    1. running requests decode one token each; short of blocks, the last-come request is preempted
+    2. prefills under way compute their next chunk
+    3. preempted and waiting requests are admitted until the first that does not fit
+
+all within one token budget. An admitted request gets the blocks for all its tokens at once, so a prefill
+under way never needs more; a decoding request gets a block when it crosses into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from engine import events as ev
+from engine.kv.prefix import Match, find, match, no_cache
+from engine.kv.radix import chain_hashes
+from engine.overlay import Overlay, Room, Short, Victim
+from engine.params import EngineOptions
+from engine.reasons import (
+    AfterPreemption,
+    BehindOlder,
+    MaxRunning,
+    NeededBlocks,
+    NoFreeBlocks,
+    TokenBudgetSpent,
+    WaitReason,
+)
+from engine.state import Request, RequestState, State
+from engine.tokens import TokenSource
+
+
+@dataclass(slots=True)
+class Plan:
+    """Events to apply before the forward pass, and the batch it will run."""
+
+    step: int
+    events: list[ev.Event] = field(default_factory=list)
+    batch: tuple[ev.Work, ...] = ()
+
+
+class Scheduler:
+    """Plans steps under `options`. Holds nothing a plan depends on, only remembered prompt hashes."""
+
+    def __init__(self, options: EngineOptions, log: TokenSource) -> None:
+        self.options = options
+        self._log = log
+        self._hashes: dict[str, tuple[int, list[int]]] = {}
+
+    def plan(self, state: State) -> Plan:
+        """The next step from `state`; an empty batch when nothing can run."""
+        return _Planning(self, state).run()
+
+    def hashes_of(self, request: Request, block_size: int) -> list[int]:
+        """Chained hashes of the full blocks of the request's tokens, kept until it is forgotten."""
+        known = self._hashes.get(request.id)
+        if known is None or known[0] != request.num_tokens:
+            tokens = self._log.tokens_of(request.id)
+            known = request.num_tokens, chain_hashes(tokens, block_size)
+            self._hashes[request.id] = known
+        return known[1]
+
+    def forget(self, request: str) -> None:
+        self._hashes.pop(request, None)
+
+    def match(self, state: State, request: Request) -> Match:
+        if not self.options.prefix_cache:
+            return no_cache()
+        hashes = self.hashes_of(request, state.blocks.block_size)
+        return match(state, self._log, self._log.tokens_of(request.id), hashes)
+
+    def admission_order(self, state: State) -> Iterator[Request]:
+        """Waiting requests, first to be admitted first."""
+        waiting = (state.requests[id_] for _, id_ in state.waiting)
+        if self.options.policy == "fcfs":
+            return waiting
+        return iter(sorted(waiting, key=lambda r: (-r.priority, -self._cached(state, r), r.arrival)))
+
+    def _cached(self, state: State, request: Request) -> int:
+        """Blocks of the longest cached prefix: what the longest-prefix-match policy goes by."""
+        if request.leader is not None or not self.options.prefix_cache:
+            return 0
+        hashes = self.hashes_of(request, state.blocks.block_size)
+        return len(find(state, self._log, self._log.tokens_of(request.id), hashes).blocks)
+
+
+class _Planning:
+    """One plan in the making."""
+
+    def __init__(self, scheduler: Scheduler, state: State) -> None:
+        self._scheduler = scheduler
+        self._options = scheduler.options
+        self._state = state
+        self._overlay = Overlay(state)
+        self._plan = Plan(state.step + 1)
+        self._batch: list[ev.Work] = []
+        self._left = scheduler.options.token_budget
+        self._running = {request.id: request for request in sorted(state.running.values(), key=lambda r: r.rank)}
+        self._victim: str | None = None
+        self._considered: set[str] = set()
+
+    def run(self) -> Plan:
+        for request in list(self._running.values()):
+            if request.state is RequestState.RUNNING and request.id in self._running:
+                self._decode(request)
+        for request in list(self._running.values()):
+            if request.state is RequestState.PREFILLING and request.id in self._running:
+                self._continue(request)
+        self._admit()
+        if self._batch:
+            self._emit(ev.Scheduled, batch=tuple(self._batch), budget=self._options.token_budget)
+        self._plan.batch = tuple(self._batch)
+        return self._plan
+
+    # -- decode --------------------------------------------------------------------------------------
+
+    def _decode(self, request: Request) -> None:
+        if self._left == 0:
+            self._wait(request, self._budget_spent(1))
+            return
+        if self._needs_block(request):
+            room = self._make_room(request)
+            if room is None:
+                return
+            self._give_block(request, room)
+        self._schedule(request, "decode", request.computed, 1)
+
+    def _needs_block(self, request: Request) -> bool:
+        index = request.computed // self._state.blocks.block_size
+        return index == len(request.table) or self._overlay.ref_count(request.table[index]) > 1
+
+    def _make_room(self, request: Request) -> Room | None:
+        """One block for `request`, preempting the last-come until there is one; None when it is itself that."""
+        while isinstance(found := self._overlay.find(1), Short):
+            victim = max(self._running.values(), key=lambda other: other.rank)
+            if len(self._running) == 1:
+                self._finish_full(victim)
+            else:
+                self._preempt(victim, request, found)
+            if victim is request:
+                return None
+        return found
+
+    def _finish_full(self, request: Request) -> None:
+        """Nobody is left to preempt: the request has filled the whole pool."""
+        self._emit(
+            ev.Finished,
+            request=request.id,
+            reason="length",
+            detail="kv_full",
+            output_tokens=request.output_tokens,
+            need=len(request.table) + 1,
+            limit=self._state.blocks.num_blocks,
+        )
+        self._drop(request)
+
+    def _preempt(self, victim: Request, needy: Request, short: Short) -> None:
+        others = tuple(other for other in self._running if other not in (victim.id, needy.id))
+        reason = NeededBlocks(needy.id, 1, short.free, short.evictable, others)
+        self._emit(
+            ev.Preempted,
+            request=victim.id,
+            reason=reason,
+            released_blocks=len(victim.table),
+            recompute_tokens=victim.computed,
+        )
+        self._drop(victim)
+        self._victim = victim.id
+
+    def _drop(self, request: Request) -> None:
+        self._overlay.release(request.table)
+        del self._running[request.id]
+        scheduled = [work for work in self._batch if work.request == request.id]
+        assert not scheduled, "requests are served in rank order, so a victim has not been scheduled yet"
+
+    def _give_block(self, request: Request, room: Room) -> None:
+        size = self._state.blocks.block_size
+        index, used = divmod(request.computed, size)
+        self._evict(room.victims, request)
+        self._overlay.take(room)
+        if index == len(request.table):
+            self._emit(ev.Allocated, request=request.id, index=index, blocks=room.blocks)
+            return
+        source = request.table[index]
+        self._overlay.release((source,))
+        self._emit(ev.Copied, request=request.id, index=index, source=source, block=room.blocks[0], tokens=used)
+
+    # -- prefill -------------------------------------------------------------------------------------
+
+    def _continue(self, request: Request) -> None:
+        tokens = self._chunk(request.pending)
+        if tokens:
+            self._schedule(request, "prefill", request.computed, tokens)
+        else:
+            self._wait(request, self._budget_spent(1 if self._options.chunked_prefill else request.pending))
+
+    def _chunk(self, pending: int) -> int:
+        """How many of `pending` tokens fit now; a whole prefill larger than the budget runs when alone."""
+        if self._options.chunked_prefill or pending <= self._left:
+            return min(pending, self._left)
+        return 0 if self._batch else pending
+
+    # -- admission -----------------------------------------------------------------------------------
+
+    def _admit(self) -> None:
+        for request in self._scheduler.admission_order(self._state):
+            if request.leader is not None:
+                continue
+            reason = self._try_admit(request)
+            if reason is not None:
+                self._wait(request, reason)
+                break
+        self._settle_queue()
+
+    def _try_admit(self, request: Request) -> WaitReason | None:
+        """Admit `request` and schedule its first chunk, or say why not."""
+        samples = self._samples(request)
+        if self._victim is not None:
+            return AfterPreemption(self._victim)
+        seats = sum(map(self._samples, self._running.values()))
+        if seats + samples > self._options.max_running:
+            return MaxRunning(samples, seats, self._options.max_running)
+        if self._left == 0:
+            return self._budget_spent(1)
+        found = self._scheduler.match(self._state, request)
+        cached = len(found.blocks) * self._state.blocks.block_size
+        tokens = self._chunk(request.num_tokens - cached)
+        if tokens == 0:
+            return self._budget_spent(request.num_tokens - cached)
+        own = blocks_for(request.num_tokens, self._state.blocks.block_size) - len(found.blocks)
+        need = own + self._copies(request, samples)
+        room = self._overlay.find(need, found.blocks)
+        if isinstance(room, Short):
+            return NoFreeBlocks(need, room.free, room.evictable)
+        self._enter(request, found, own)
+        self._schedule(request, "prefill", cached, tokens)
+        return None
+
+    def _enter(self, request: Request, found: Match, need: int) -> None:
+        free = self._overlay.free
+        cached = len(found.blocks) * self._state.blocks.block_size
+        self._overlay.hold(found.blocks)
+        self._emit(
+            ev.PrefixMatched,
+            request=request.id,
+            blocks=tuple(found.blocks),
+            tokens=cached,
+            looked_up=request.num_tokens,
+            end=found.end,
+        )
+        room = self._overlay.find(need)
+        assert isinstance(room, Room)
+        self._evict(room.victims, request)
+        self._overlay.take(room)
+        self._emit(ev.Allocated, request=request.id, index=len(found.blocks), blocks=room.blocks)
+        self._emit(
+            ev.Admitted,
+            request=request.id,
+            resumed=request.preemptions > 0 or request.output_tokens > 0,
+            cached_tokens=cached,
+            tokens=request.num_tokens,
+            need_blocks=need,
+            free_blocks=free,
+        )
+        self._running[request.id] = request
+        self._scheduler.forget(request.id)
+
+    def _samples(self, request: Request) -> int:
+        """How many requests will run on this one's prefill: itself and the samples that wait for it."""
+        if request.samples == 1:
+            return 1
+        return 1 + sum(other.leader == request.id for other in self._state.requests.values())
+
+    def _copies(self, request: Request, samples: int) -> int:
+        """Blocks that samples will copy when they first write into the last, partly filled one."""
+        return (samples - 1) * (request.num_tokens % self._state.blocks.block_size > 0)
+
+    def _settle_queue(self) -> None:
+        """Requests whose standing reason is older than this plan are behind whoever was considered."""
+        for id_ in list(self._state.fronts):
+            if id_ not in self._considered and id_ not in self._running:
+                self._wait(self._state.requests[id_], BehindOlder())
+
+    # -- saying it -----------------------------------------------------------------------------------
+
+    def _schedule(self, request: Request, phase: ev.Phase, start: int, tokens: int) -> None:
+        self._considered.add(request.id)
+        self._batch.append(ev.Work(request.id, phase, start, tokens))
+        self._left = max(0, self._left - tokens)
+
+    def _wait(self, request: Request, reason: WaitReason) -> None:
+        self._considered.add(request.id)
+        if request.wait != reason:
+            self._emit(ev.Waiting, request=request.id, reason=reason)
+
+    def _budget_spent(self, need: int) -> TokenBudgetSpent:
+        budget = self._options.token_budget
+        return TokenBudgetSpent(need, budget - self._left, budget)
+
+    def _evict(self, victims: Sequence[Victim], request: Request) -> None:
+        columns = self._state.blocks
+        for node, group in groupby(victims, key=lambda victim: victim.node):
+            blocks = tuple(victim.block for victim in group)
+            self._emit(
+                ev.Evicted,
+                node=node,
+                blocks=blocks,
+                tokens=len(blocks) * columns.block_size,
+                hits=sum(columns.hits[block] for block in blocks),
+                last_use_step=max(columns.last_use[block] for block in blocks),
+                policy=self._state.evictable.policy.name,
+                for_request=request.id,
+            )
+
+    def _emit(self, kind: Callable[..., ev.Event], **fields: object) -> None:
+        self._plan.events.append(kind(branch=self._state.branch, step=self._plan.step, **fields))
+
+
+def blocks_for(tokens: int, block_size: int) -> int:
+    """Blocks that hold `tokens` tokens."""
+    return -(-tokens // block_size)

@@ -1,0 +1,73 @@
+"""An executor without a model: its KV slots hold tokens, and the next token is a function of what it reads.
+
+It reads a request's whole sequence back through the block table, so a wrong table, a missed copy or a stale
+prefix hit changes the tokens, as it would with a real model.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections.abc import Callable, Sequence
+
+from engine.engine import Engine, Sink
+from engine.execution import Job, Limits, Outcome, Slice
+from engine.params import EngineOptions, RequestSpec, SamplingParams
+
+VOCAB = 50
+UNWRITTEN = -1
+
+
+def next_token(sequence: Sequence[int], sample: int = 0) -> int:
+    """What follows `sequence`: the reference that every schedule must agree with."""
+    return zlib.crc32(array("i", [*sequence, sample]).tobytes()) % VOCAB
+
+
+def expected_output(prompt: Sequence[int], count: int, sample: int = 0) -> list[int]:
+    sequence = list(prompt)
+    for _ in range(count):
+        sequence.append(next_token(sequence, sample))
+    return sequence[len(prompt) :]
+
+
+class ScriptedExecutor:
+    """Slots of `num_blocks` blocks; `fault` may raise before anything is chosen."""
+
+    def __init__(self, num_blocks: int, block_size: int) -> None:
+        self.block_size = block_size
+        self.slots = [UNWRITTEN] * (num_blocks * block_size)
+        self.fault: Callable[[], None] = lambda: None
+
+    def execute(self, job: Job) -> Outcome:
+        for copy in job.copies:
+            for offset in range(copy.tokens):
+                moved = self.slots[copy.source * self.block_size + offset]
+                self.slots[copy.block * self.block_size + offset] = moved
+        for part in job.slices:
+            for position, token in enumerate(part.token_ids, part.work.start):
+                self.slots[self._slot(part, position)] = token
+        self.fault()
+        tokens = [next_token(self._read(job.slices[c.row]), c.sample) for c in job.choices]
+        return Outcome(tokens, [None] * len(tokens), tuple, 0, 0)
+
+    def forget(self, request: str) -> None:
+        pass
+
+    def _slot(self, part: Slice, position: int) -> int:
+        block, offset = divmod(position, self.block_size)
+        return part.table[block] * self.block_size + offset
+
+    def _read(self, part: Slice) -> list[int]:
+        return [self.slots[self._slot(part, position)] for position in range(part.work.stop)]
+
+
+def scripted_engine(
+    num_blocks: int = 64, sink: Sink | None = None, max_context: int = 10_000, **options: object
+) -> Engine:
+    chosen = EngineOptions(**options)  # type: ignore[arg-type]
+    executor = ScriptedExecutor(num_blocks, chosen.block_size)
+    return Engine(executor, Limits(max_context, VOCAB), num_blocks, chosen, sink)
+
+
+def spec(prompt: Sequence[int], max_tokens: int = 8, n: int = 1, priority: int = 0) -> RequestSpec:
+    return RequestSpec(tuple(prompt), SamplingParams(max_tokens=max_tokens), n, priority)

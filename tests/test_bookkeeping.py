@@ -1,0 +1,181 @@
+"""Any schedule gives the tokens of the reference, balances its blocks, and folds back from its events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine import events as ev
+from engine import keyframe
+from engine.engine import Engine, StepFailedError
+from engine.execution import DetailsOf
+from engine.state import State
+from tests.scripted import ScriptedExecutor, expected_output, scripted_engine, spec
+
+
+class Recorded:
+    """A sink that keeps every event as its line of JSON."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+
+    def record(self, events: Sequence[ev.Event]) -> None:
+        self.lines.extend(map(ev.encode, events))
+
+    def commit(self, events: Sequence[ev.Event], details: DetailsOf | None) -> None:
+        self.record(events)
+
+    def fold(self, num_blocks: int, block_size: int) -> State:
+        state = State(num_blocks, block_size)
+        state.apply_all([ev.decode(line) for line in self.lines])
+        return state
+
+
+PREFIXES = [list(range(10)), [*range(10), 7, 7, 7, 7], [3] * 17]
+
+
+@st.composite
+def prompts(draw: st.DrawFn) -> list[int]:
+    """Prompts that often share a prefix, and sometimes a whole prompt."""
+    prefix = draw(st.sampled_from(PREFIXES))
+    return prefix[: draw(st.integers(1, len(prefix)))] + draw(st.lists(st.integers(0, 5), max_size=12))
+
+
+requests = st.tuples(prompts(), st.integers(1, 14), st.sampled_from([1, 1, 1, 2, 3]), st.integers(0, 2))
+setups = st.fixed_dictionaries(
+    {
+        "block_size": st.sampled_from([1, 2, 3, 4, 16]),
+        "token_budget": st.integers(1, 40),
+        "max_running": st.integers(3, 8),
+        "chunked_prefill": st.booleans(),
+        "prefix_cache": st.booleans(),
+        "policy": st.sampled_from(["fcfs", "lpm"]),
+    }
+)
+
+
+def outputs(engine: Engine, ids: Sequence[str], prompt: Sequence[int]) -> list[list[int]]:
+    return [list(engine.tokens.tokens_of(id_))[len(prompt) :] for id_ in ids]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.tuples(requests, st.integers(0, 12)), min_size=1, max_size=8),
+    setups,
+    st.integers(0, 40),
+    st.data(),
+)
+def test_tokens_do_not_depend_on_the_schedule(arrivals, setup, slack, data) -> None:
+    """Whatever the batch, chunks, blocks, cache, policy, preemption, n and aborts: the reference's tokens."""
+    size = setup["block_size"]
+    largest = max(-(-(len(p) + m) // size) + n for (p, m, n, _), _ in arrivals)
+    sink = Recorded()
+    engine = scripted_engine(largest + slack // size, sink, **setup)
+    pending = sorted(arrivals, key=lambda arrival: arrival[1])
+    submitted: list[tuple[list[str], list[int], int]] = []
+    aborted: set[str] = set()
+    steps = 0
+    while pending or engine.busy:
+        while pending and (pending[0][1] <= steps or not engine.busy):
+            (prompt, count, n, priority), _ = pending.pop(0)
+            submitted.append((engine.submit(spec(prompt, count, n, priority)), prompt, count))
+        engine.step()
+        steps += 1
+        engine.state.check_invariants()
+        assert steps < 3000, "the schedule makes no progress"
+        if engine.busy and data.draw(st.integers(0, 30)) == 0:
+            victim = data.draw(st.sampled_from(sorted(engine.state.requests)))
+            engine.abort(victim)
+            aborted.add(victim)
+            engine.state.check_invariants()
+    for ids, prompt, count in submitted:
+        for sample, (id_, output) in enumerate(zip(ids, outputs(engine, ids, prompt), strict=True)):
+            reference = expected_output(prompt, count, sample)
+            assert output == (reference[: len(output)] if id_ in aborted else reference)
+    folded = sink.fold(engine.state.blocks.num_blocks, size)
+    assert keyframe.pack(folded) == keyframe.pack(engine.state)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(requests, min_size=1, max_size=6), setups, st.integers(1, 30), st.integers(1, 30))
+def test_a_keyframe_continues_like_the_state_it_was_taken_of(batch, setup, at, slack) -> None:
+    size = setup["block_size"]
+    blocks = max(-(-(len(p) + m) // size) + n for p, m, n, _ in batch) + slack
+    sink = Recorded()
+    engine = scripted_engine(blocks, sink, **setup)
+    for prompt, count, n, priority in batch:
+        engine.submit(spec(prompt, count, n, priority))
+    engine.run(at)
+    restored = keyframe.unpack(keyframe.pack(engine.state))
+    restored.check_invariants()
+    seen = len(sink.lines)
+    plan = engine.scheduler.plan(restored)
+    assert plan == engine.scheduler.plan(engine.state)
+    engine.run()
+    restored.apply_all([ev.decode(line) for line in sink.lines[seen:]])
+    assert keyframe.pack(restored) == keyframe.pack(engine.state)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(requests, min_size=1, max_size=6), setups, st.sets(st.integers(1, 40), max_size=5))
+def test_a_failed_step_leaves_no_false_prefix_hit(batch, setup, failing) -> None:
+    """A step that raises after it wrote garbage is undone; every request still gets the reference's tokens."""
+    size = setup["block_size"]
+    blocks = max(-(-(len(p) + m) // size) + n for p, m, n, _ in batch) + 6
+    sink = Recorded()
+    engine = scripted_engine(blocks, sink, **setup)
+    executor = engine._executor
+    assert isinstance(executor, ScriptedExecutor)
+    submitted = [(engine.submit(spec(p, m, n, q)), p, m) for p, m, n, q in batch]
+    ended: set[str] = set()
+    while engine.busy:
+        executor.fault = _fault(executor, engine) if engine.state.step + 1 in failing else lambda: None
+        before = set(engine.state.requests)
+        try:
+            engine.step()
+        except StepFailedError:
+            ended |= before - set(engine.state.requests)
+        engine.state.check_invariants()
+    for ids, prompt, count in submitted:
+        for sample, (id_, output) in enumerate(zip(ids, outputs(engine, ids, prompt), strict=True)):
+            reference = expected_output(prompt, count, sample)
+            assert output == (reference[: len(output)] if id_ in ended else reference)
+    assert keyframe.pack(sink.fold(blocks, size)) == keyframe.pack(engine.state)
+
+
+def _fault(executor: ScriptedExecutor, engine: Engine):
+    def fault() -> None:
+        for work in engine.state.batch:
+            for block in engine.state.requests[work.request].table[work.start // executor.block_size :]:
+                for offset in range(executor.block_size):
+                    executor.slots[block * executor.block_size + offset] = 49
+        raise RuntimeError("injected")
+
+    return fault
+
+
+def test_an_unfinished_step_folds_like_a_failed_one() -> None:
+    sink = Recorded()
+    engine = scripted_engine(16, sink, block_size=4)
+    engine.submit(spec(range(9), 6))
+    engine.run(2)
+    engine.begin()
+    folded = sink.fold(16, 4)
+    folded.roll_back()
+    folded.check_invariants()
+    assert folded.requests["1"].table == []
+    assert folded.requests["1"].state == "WAITING"
+    assert folded.blocks.cached == 2
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_lone_request_that_fills_the_pool_ends_with_length(count) -> None:
+    engine = scripted_engine(2, Recorded(), block_size=4)
+    engine.submit(spec([1] * 6, 50))
+    finished = []
+    while (step := engine.step()) is not None:
+        finished += [e for e in [*step.plan.events, *step.results] if isinstance(e, ev.Finished)]
+    assert [(e.reason, e.detail, e.output_tokens) for e in finished] == [("length", "kv_full", 3)]
