@@ -51,6 +51,7 @@ class Overlay:
         self._refs: dict[int, int] = {}  # block -> change of its ref count
         self._kept: dict[int, int] = {}  # node -> how many of its blocks are left
         self._lost_children: dict[int, int] = {}
+        self.evicted: dict[int, str] = {}  # block -> the request that it made room for
         self._used_now: set[int] = set()  # blocks whose last use is this step
         self._leaves: list[Entry] = []  # nodes that became evictable by this plan
 
@@ -70,10 +71,11 @@ class Overlay:
         queue = (*self._free_queue(need), *(victim.block for victim in victims))
         return Room(queue[:need], victims)
 
-    def take(self, room: Room) -> None:
-        """The plan evicts `room.victims` and allocates `room.blocks`."""
+    def take(self, room: Room, request: str) -> None:
+        """The plan evicts `room.victims` and allocates `room.blocks`, both for `request`."""
         for victim in room.victims:
             self._trim(victim.node)
+            self.evicted[victim.block] = request
             self._returned.append(victim.block)
         self._taken += len(room.blocks)
         for block in room.blocks:

@@ -24,6 +24,7 @@ from engine.params import EngineOptions
 from engine.reasons import (
     AfterPreemption,
     BehindOlder,
+    EvictedEarlier,
     MaxRunning,
     NeededBlocks,
     NoFreeBlocks,
@@ -181,7 +182,7 @@ class _Planning:
         size = self._state.blocks.block_size
         index, used = divmod(request.computed, size)
         self._evict(room.victims, request)
-        self._overlay.take(room)
+        self._overlay.take(room, request.id)
         if index == len(request.table):
             self._emit(ev.Allocated, request=request.id, index=index, blocks=room.blocks)
             return
@@ -226,7 +227,7 @@ class _Planning:
             return MaxRunning(samples, seats, self._options.max_running)
         if self._left == 0:
             return self._budget_spent(1)
-        found = self._scheduler.match(self._state, request)
+        found = self._still_cached(self._scheduler.match(self._state, request))
         cached = len(found.blocks) * self._state.blocks.block_size
         tokens = self._chunk(request.num_tokens - cached)
         if tokens == 0:
@@ -239,6 +240,15 @@ class _Planning:
         self._enter(request, found, own)
         self._schedule(request, "prefill", cached, tokens)
         return None
+
+    def _still_cached(self, found: Match) -> Match:
+        """`found` without what this very plan has evicted since."""
+        for index, block in enumerate(found.blocks):
+            if block in self._overlay.evicted:
+                position = index * self._state.blocks.block_size
+                gone = EvictedEarlier(position, self._plan.step, self._overlay.evicted[block])
+                return Match(found.blocks[:index], gone)
+        return found
 
     def _enter(self, request: Request, found: Match, need: int) -> None:
         free = self._overlay.free
@@ -255,7 +265,7 @@ class _Planning:
         room = self._overlay.find(need)
         assert isinstance(room, Room)
         self._evict(room.victims, request)
-        self._overlay.take(room)
+        self._overlay.take(room, request.id)
         self._emit(ev.Allocated, request=request.id, index=len(found.blocks), blocks=room.blocks)
         self._emit(
             ev.Admitted,
