@@ -1,0 +1,1 @@
+"""The panes every view is made of: line-drawn widgets over models that are read lazily by index."""

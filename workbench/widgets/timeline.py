@@ -1,0 +1,161 @@
+"""Timeline: the whole run on one line, a mark for what each step did, and where in time the screen is."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Protocol
+
+from rich.segment import Segment
+from textual.geometry import Offset
+
+from workbench.widgets.cells import cell_len, cut
+from workbench.widgets.cursor import CursorPane
+from workbench.widgets.glyphs import Glyphs
+from workbench.widgets.inks import Ink
+from workbench.widgets.spans import Span
+from workbench.widgets.track import Track, whole
+
+
+class StepMark(IntEnum):
+    """What a step did; where one cell holds many steps, the highest one shows."""
+
+    IDLE = 0
+    DECODE = 1
+    PREFILL = 2
+    NOTABLE = 3
+    EVICTED = 4
+    PREEMPTED = 5
+    FAILED = 6
+
+
+class TimelineModel(Protocol):
+    """Steps by index."""
+
+    def __len__(self) -> int: ...
+
+    def strongest(self, start: int, stop: int) -> StepMark:
+        """Return the highest mark of steps `start` to `stop` (not included)."""
+        ...
+
+
+class StepMarks:
+    """A timeline model over one byte a step."""
+
+    def __init__(self, marks: bytes | bytearray) -> None:
+        self.marks = marks
+
+    def __len__(self) -> int:
+        return len(self.marks)
+
+    def strongest(self, start: int, stop: int) -> StepMark:
+        found = (mark for mark in reversed(StepMark) if self.marks.find(mark, start, stop) >= 0)
+        return next(found, StepMark.IDLE)
+
+
+def mark_span(mark: StepMark, glyphs: Glyphs) -> Span:
+    """Return a mark as it is drawn."""
+    looks: dict[StepMark, tuple[str, Ink]] = {
+        StepMark.IDLE: (glyphs.idle_step, "faint"),
+        StepMark.DECODE: (glyphs.decode_step, "decode"),
+        StepMark.PREFILL: (glyphs.prefill_step, "prefill"),
+        StepMark.NOTABLE: (glyphs.notable_step, "changed"),
+        StepMark.EVICTED: (glyphs.evicted_step, "evicted"),
+        StepMark.PREEMPTED: (glyphs.preempted_step, "preempted"),
+        StepMark.FAILED: (glyphs.failed_step, "failed"),
+    }
+    text, ink = looks[mark]
+    return Span(text, ink)
+
+
+class Timeline(CursorPane):
+    """One line of steps. The cursor is the step every pane shows; at the live end it follows the run."""
+
+    help_text = (
+        "The run, step by step: ▪ prefill, · decode, E evicted, P preempted, F failed, ▲ notable. "
+        "← → or a click move through time, Home is the first step, End the newest."
+    )
+
+    def __init__(
+        self,
+        model: TimelineModel | None = None,
+        *,
+        empty: str = "No step yet.",
+        id: str | None = None,  # noqa: A002
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(empty=empty, id=id, classes=classes)
+        self.model = model
+        self.live = True
+
+    def set_model(
+        self, model: TimelineModel | None, *, step: int | None = None, live: bool | None = None
+    ) -> None:
+        """Show other steps, with the cursor at `step` and LIVE or PAST beside it."""
+        self.model = model
+        self.live = self.live if live is None else live
+        self.cursor = self.cursor if step is None else step
+        self.items_changed()
+
+    def item_count(self) -> int:
+        return len(self.model) if self.model else 0
+
+    def line_count(self) -> int:
+        return 1 if self.item_count() else 0
+
+    def line_of(self, index: int) -> int:
+        return 0 if index >= 0 else -1
+
+    @property
+    def label(self) -> list[Span]:
+        """Where in time the screen is, in words."""
+        last = self.item_count() - 1
+        state = Span("LIVE", "live") if self.live else Span("PAST", "past")
+        return [Span(f" step {self.cursor} of {last}  "), state, Span(" ")]
+
+    @property
+    def track(self) -> Track:
+        """Where the steps lie; the label and two edges take the rest of the line."""
+        room = self.body_width - sum(cell_len(span.text) for span in self.label) - 2
+        return whole(self.item_count(), room)
+
+    def move(self, step: Offset) -> None:
+        if step.x:
+            self.move_to(self.cursor + step.x)
+
+    def page(self, direction: int) -> None:
+        self.move_to(self.cursor + direction * max(10, self.item_count() // 10))
+
+    def click_at(self, at: Offset) -> bool:
+        track = self.track
+        if not 1 <= at.x <= track.cells or track.span(at.x - 1)[0] >= self.item_count():
+            return False
+        self.move_to(min(track.step_at(at.x - 1), self.item_count() - 1))
+        return True
+
+    def body_line(self, index: int) -> list[Segment]:
+        assert self.model is not None
+        assert index == 0
+        track, brush = self.track, self.brush
+        edge = brush.segment(self.glyphs.separator, "faint")
+        cells = [self._cell(cell, track) for cell in range(track.cells)]
+        label = [brush.segment(cut(span.text, self.body_width), span.ink) for span in self.label]
+        return [edge, *cells, edge, *label]
+
+    def _cell(self, cell: int, track: Track) -> Segment:
+        assert self.model is not None
+        start, stop = track.span(cell)
+        count = len(self.model)
+        if start >= count:
+            return self.brush.segment(" ")
+        span = mark_span(self.model.strongest(start, min(stop, count)), self.glyphs)
+        if cell != track.cell_of(self.cursor):
+            return self.brush.segment(span.text, span.ink)
+        text = self.glyphs.changed if span.text in (" ", self.glyphs.decode_step) else span.text
+        return self.brush.over("live" if self.live else "past").over("cursor").segment(text, _now(self.live))
+
+    def copy_text(self) -> str:
+        return "".join(span.text for span in self.label).strip()
+
+
+def _now(live: bool) -> Ink:
+    return "live" if live else "past"
