@@ -199,7 +199,8 @@ class Engine:
 
     def _slice(self, work: ev.Work) -> Slice:
         tokens = self.tokens.tokens_of(work.request)[work.start : work.stop]
-        return Slice(work, tokens, self.state.requests[work.request].table)
+        request = self.state.requests[work.request]
+        return Slice(work, tokens, request.table, request.prompt_tokens)
 
     def _choices(self, row: int, work: ev.Work) -> list[Choice]:
         """Whose next token the last row of `work` chooses: its request, and samples that wait for its prefill."""
@@ -207,9 +208,11 @@ class Engine:
         if work.stop < request.num_tokens:
             return []
         heirs = samples_of(self.state, request) if request.output_tokens == 0 else ()
-        return [
-            Choice(other.id, row, request.num_tokens, other.sample, other.params) for other in (request, *heirs)
-        ]
+        return [self._choice(row, other) for other in (request, *heirs)]
+
+    def _choice(self, row: int, request: Request) -> Choice:
+        tokens = self.tokens.tokens_of(request.id)
+        return Choice(request.id, row, request.sample, request.params, request.prompt_tokens, tokens)
 
     def _commit(self, plan: Plan, job: Job, outcome: Outcome, started_ns: int, plan_ns: int) -> Step:
         clock = time.perf_counter_ns()
@@ -244,7 +247,7 @@ class Engine:
     def _take_tokens(self, job: Job, outcome: Outcome, emit: Callable[[ev.Event], None]) -> None:
         for choice, token, draw in zip(job.choices, outcome.tokens, outcome.draws, strict=True):
             request = self.state.requests[choice.request]
-            emit(self._event(ev.Token, request=request.id, position=choice.position, token=token, draw=draw))
+            emit(self._event(ev.Token, request=request.id, position=request.num_tokens, token=token, draw=draw))
             self._end_if_complete(request, token, emit)
 
     def _end_if_complete(self, request: Request, token: int, emit: Callable[[ev.Event], None]) -> None:

@@ -20,17 +20,23 @@ class Slice:
     work: Work
     token_ids: Sequence[int]
     table: Sequence[int]
+    prompt_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A token to choose for `position` of `request` from the last row of slice `row`."""
+    """A token to choose for the position after `tokens`, from the last row of slice `row`."""
 
     request: str
     row: int
-    position: int
     sample: int
     params: SamplingParams
+    prompt_tokens: int
+    tokens: Sequence[int]
+
+    @property
+    def position(self) -> int:
+        return len(self.tokens)
 
 
 @dataclass(frozen=True, slots=True)

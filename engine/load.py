@@ -1,0 +1,84 @@
+"""From a model folder and options to an engine that can step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from engine.engine import Engine, MakeStopStrings, Sink
+from engine.execution import Limits
+from engine.executor import TorchExecutor
+from engine.kv.pool import KVPool
+from engine.model.config import ModelConfig, read_config
+from engine.model.weights import DTYPES, load_decoder
+from engine.params import MIB, EngineOptions, OptionError
+
+MakeSink = Callable[[int], Sink | None]  # takes the number of KV blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model in memory: the engine that steps it and the executor that holds its tensors."""
+
+    engine: Engine
+    executor: TorchExecutor
+
+
+def load(
+    folder: Path, options: EngineOptions, make_sink: MakeSink, stop_strings: MakeStopStrings | None = None
+) -> Loaded:
+    """Load `folder` and build its engine. Raises ModelError or OptionError with one clear line."""
+    if options.device != "cpu":
+        raise OptionError(f"device is {options.device!r}: this engine runs on cpu")
+    config = read_config(folder)
+    dtype = dtype_name(config, options)
+    num_blocks = count_blocks(config, options)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    decoder = load_decoder(folder, DTYPES[dtype])
+    pool = KVPool(config, num_blocks, options.block_size, DTYPES[dtype])
+    executor = TorchExecutor(decoder, pool, options.seed)
+    engine = Engine(executor, limits_of(config), num_blocks, options, make_sink(num_blocks), stop_strings)
+    return Loaded(engine, executor)
+
+
+def dtype_name(config: ModelConfig, options: EngineOptions) -> str:
+    """The compute dtype: as asked, or for `auto` what the config says."""
+    return (config.dtype or "float32") if options.dtype == "auto" else options.dtype
+
+
+def count_blocks(config: ModelConfig, options: EngineOptions) -> int:
+    """`--kv-blocks`, or as many blocks as `--kv-memory` holds; OptionError when that is none or too many."""
+    dtype = dtype_name(config, options)
+    block_bytes = options.block_size * config.kv_bytes_per_token(dtype)
+    if options.kv_blocks is None:
+        blocks = config.kv_blocks(options.kv_memory_bytes, options.block_size, dtype)
+        if blocks == 0:
+            raise OptionError(
+                f"kv_memory is {options.kv_memory_bytes} bytes: one block of {options.block_size} tokens"
+                f" takes {block_bytes}"
+            )
+        return blocks
+    memory = _memory_bytes()
+    if options.kv_blocks * block_bytes > memory:
+        raise OptionError(
+            f"kv_blocks is {options.kv_blocks}: that is {options.kv_blocks * block_bytes // MIB} MiB of KV"
+            f" and this machine has {memory // MIB} MiB of memory"
+        )
+    return options.kv_blocks
+
+
+def limits_of(config: ModelConfig) -> Limits:
+    return Limits(config.context_tokens, config.vocab_size, frozenset(config.eos_ids))
+
+
+def _memory_bytes() -> int:
+
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+__all__ = ["Loaded", "MakeSink", "count_blocks", "dtype_name", "limits_of", "load"]
