@@ -73,23 +73,44 @@ class Cell(NamedTuple):
     lit: bool
 
 
-def summarise(states: bytes) -> Cell:
-    """Return the commonest state in use among some blocks, and how many of them are in use."""
-    plain = states.translate(_STATE_ONLY)
-    counts = {state: plain.count(state) for state in BlockState}
-    free = counts.pop(BlockState.FREE)
-    state = max(counts, key=lambda name: (counts[name], name))
-    flags = states.translate(None, _NO_FLAGS)
-    return Cell(
-        state if counts[state] else BlockState.FREE,
-        1 - free / len(states),
-        any(byte & CHANGED for byte in set(flags)),
-        any(byte & LIT for byte in set(flags)),
-    )
+_STATE_OF = bytes(byte & 0x0F for byte in range(256))
+_FLAGS_OF = bytes(byte & (CHANGED | LIT) for byte in range(256))
+_IN_USE = (BlockState.SHARED, BlockState.OWNED, BlockState.CACHED)
 
 
-_STATE_ONLY = bytes(byte & 0x0F for byte in range(256))
-_NO_FLAGS = bytes(byte for byte in range(256) if not byte & (CHANGED | LIT))
+def summarise(blocks: bytes, per_cell: int) -> list[Cell]:
+    """Return a cell for every `per_cell` blocks: their commonest state in use, how many are, and their flags."""
+    states, flags = blocks.translate(_STATE_OF), blocks.translate(_FLAGS_OF)
+    flagged = any(flags)
+    cells = []
+    for start in range(0, len(blocks), per_cell):
+        here = states[start : start + per_cell]
+        marks = set(flags[start : start + per_cell]) if flagged else ()
+        changed = any(mark & CHANGED for mark in marks)
+        cells.append(Cell(*_commonest(here), changed, any(mark & LIT for mark in marks)))
+    return cells
+
+
+def _commonest(states: bytes) -> tuple[BlockState, float]:
+    """Return the commonest state that is not free, and the share of blocks that are not."""
+    counts = [states.count(state) for state in _IN_USE]
+    used = sum(counts)
+    state = _IN_USE[counts.index(max(counts))] if used else BlockState.FREE
+    return state, used / len(states)
+
+
+class Grid(NamedTuple):
+    """How blocks lie on the pane: blocks and screen cells per map cell, map cells per line."""
+
+    per_cell: int
+    cell_width: int
+    per_line: int
+    label_width: int
+
+    @property
+    def blocks_per_line(self) -> int:
+        """How many blocks one line stands for."""
+        return self.per_line * self.per_cell
 
 
 class BlockMap(CursorPane):
@@ -131,55 +152,44 @@ class BlockMap(CursorPane):
         return len(self.model) if self.model else 0
 
     @property
-    def _label_width(self) -> int:
-        return len(str(max(0, self.item_count() - 1))) + 1
+    def grid(self) -> Grid:
+        """The closest zoom at which all blocks fit, or closer by as many powers of two as the person zoomed.
 
-    @property
-    def cell_width(self) -> int:
-        """Cells a map cell takes: two, a mark and a blank, as long as every block has its own and room allows."""
-        roomy = self.item_count() * 2 <= (self.body_width - self._label_width) * max(1, self.body_height)
-        return 2 if self.blocks_per_cell == 1 and (roomy or self.zoom > 0) else 1
-
-    @property
-    def blocks_per_cell(self) -> int:
-        """How many blocks one cell stands for: a power of two, 1 at the closest zoom."""
-        room = max(1, (self.body_width - self._label_width) * max(1, self.body_height))
-        fitting = max(1, -(-self.item_count() // room))
-        return max(1, 1 << max(0, (fitting - 1).bit_length() - self.zoom))
-
-    @property
-    def cells_per_line(self) -> int:
-        """Map cells on one line: a multiple of 8 where there is room, so that columns mean something."""
-        room = max(1, (self.body_width - self._label_width) // self.cell_width)
-        return room // 8 * 8 or room
-
-    @property
-    def blocks_per_line(self) -> int:
-        """How many blocks one line stands for."""
-        return self.cells_per_line * self.blocks_per_cell
+        One block to a map cell is as close as it gets; there a cell takes two columns, a mark and a blank, where
+        that fits or was asked for.
+        """
+        count = self.item_count()
+        label = len(str(max(0, count - 1))) + 1
+        width, height = max(1, self.body_width - label), max(1, self.body_height)
+        fitting = max(0, (-(-count // (width * height)) - 1).bit_length())
+        per_cell = 1 << max(0, fitting - self.zoom)
+        roomy = self.zoom > fitting or _lines(count, width // 2) <= height
+        cell_width = 2 if per_cell == 1 and roomy else 1
+        return Grid(per_cell, cell_width, _cells_per_line(width // cell_width), label)
 
     def line_count(self) -> int:
-        return -(-self.item_count() // self.blocks_per_line)
+        return -(-self.item_count() // self.grid.blocks_per_line)
 
     def line_of(self, index: int) -> int:
-        return index // self.blocks_per_line
+        return index // self.grid.blocks_per_line
 
     # Keys and mouse
 
     def move(self, step: Offset) -> None:
-        self.move_to(self.cursor + step.x * self.blocks_per_cell + step.y * self.blocks_per_line)
+        grid = self.grid
+        self.move_to(self.cursor + step.x * grid.per_cell + step.y * grid.blocks_per_line)
 
     def click_at(self, at: Offset) -> bool:
-        cell = (at.x - self._label_width) // self.cell_width
-        index = at.y * self.blocks_per_line + cell * self.blocks_per_cell
-        if at.x < self._label_width or cell >= self.cells_per_line or not 0 <= index < self.item_count():
+        grid = self.grid
+        cell = (at.x - grid.label_width) // grid.cell_width
+        index = at.y * grid.blocks_per_line + cell * grid.per_cell
+        if not 0 <= cell < grid.per_line or not 0 <= index < self.item_count():
             return False
         self.move_to(index)
         return True
 
     def action_zoom(self, direction: int) -> None:
-        closest = self.blocks_per_cell == 1 and self.cell_width == 2
-        if direction > 0 and closest:
+        if direction > 0 and self.grid.cell_width == 2:
             return
         self.zoom = max(0, self.zoom + direction)
         self.content_changed()
@@ -187,40 +197,34 @@ class BlockMap(CursorPane):
 
     def _put_cursor(self, index: int) -> None:
         super()._put_cursor(index)
-        if self.is_attached and self.bottom_lines:
-            self.refresh()
+        if self.is_attached:
+            self.refresh_foot()
 
     # Drawing
 
     def body_line(self, index: int) -> list[Segment]:
         assert self.model is not None
-        start = index * self.blocks_per_line
-        states = self.model.states(start, min(start + self.blocks_per_line, len(self.model)))
-        label = fit(str(start), self._label_width - 1, "right")
-        per_cell = self.blocks_per_cell
-        cells = [
-            self._cell(summarise(states[offset : offset + per_cell]), start + offset)
-            for offset in range(0, len(states), per_cell)
-        ]
-        return [self.brush.segment(f"{label} ", "faint"), *(segment for cell in cells for segment in cell)]
+        grid = self.grid
+        start = index * grid.blocks_per_line
+        blocks = self.model.states(start, min(start + grid.blocks_per_line, len(self.model)))
+        at = (self.cursor - start) // grid.per_cell
+        table = looks(self.glyphs)
+        segments = [self.brush.segment(fit(str(start), grid.label_width - 1, "right") + " ", "faint")]
+        for number, cell in enumerate(summarise(blocks, grid.per_cell)):
+            segments.append(self._cell(cell, table[cell.state], grid, number == at))
+            if grid.cell_width == 2:
+                segments.append(self.brush.segment(" "))
+        return segments
 
-    def _cell(self, cell: Cell, first: int) -> list[Segment]:
-        look = looks(self.glyphs)[cell.state]
+    def _cell(self, cell: Cell, look: StateLook, grid: Grid, chosen: bool) -> Segment:
         brush = self.brush.over("lit") if cell.lit else self.brush
-        chosen = first <= self.cursor < first + self.blocks_per_cell
-        if chosen:
-            brush = brush.over("cursor" if self.has_focus else "cursor-blurred")
-        segment = brush.segment(self._mark(cell, look), "changed" if cell.changed else look.ink)
-        return [segment] if self.cell_width == 1 else [segment, self.brush.segment(" ")]
-
-    def _mark(self, cell: Cell, look: StateLook) -> str:
-        if self.blocks_per_cell == 1:
-            return look.mark_changed if cell.changed else look.mark
+        brush = brush.over(self.cursor_ink) if chosen else brush
         if cell.changed:
-            return look.mark_changed
+            return brush.segment(look.mark_changed, "changed")
+        if grid.per_cell == 1 or not cell.used:
+            return brush.segment(look.mark, look.ink)
         shades = self.glyphs.shades
-        filled = -(-round(cell.used * 100) * (len(shades) - 1) // 100)
-        return shades[filled] if filled else look.mark
+        return brush.segment(shades[max(1, round(cell.used * (len(shades) - 1)))], look.ink)
 
     def foot_lines(self) -> Sequence[list[Segment]]:
         width = self.body_width
@@ -231,21 +235,30 @@ class BlockMap(CursorPane):
         for state, look in looks(self.glyphs).items():
             spans += [Span(look.mark, look.ink), Span(f" {look.name} {self.counts[state]}  ", "dim")]
         spans += [Span(looks(self.glyphs)[BlockState.OWNED].mark_changed, "changed"), Span(" changed  ", "dim")]
-        if self.blocks_per_cell > 1:
-            spans.append(Span(f"1 cell = {self.blocks_per_cell} blocks  + zooms in", "dim"))
+        if (per_cell := self.grid.per_cell) > 1:
+            spans.append(Span(f"1 cell = {per_cell} blocks  + zooms in", "dim"))
         return spans
 
     @property
     def counts(self) -> dict[BlockState, int]:
         """Blocks by state."""
         if self._counts is None:
-            whole = self.model.states(0, len(self.model)).translate(_STATE_ONLY) if self.model else b""
+            whole = self.model.states(0, len(self.model)).translate(_STATE_OF) if self.model else b""
             self._counts = {state: whole.count(state) for state in BlockState}
         return self._counts
 
     def copy_text(self) -> str:
         """Return one line about the block under the cursor."""
         return self.model.describe(self.cursor) if self.model and len(self.model) else ""
+
+
+def _cells_per_line(room: int) -> int:
+    """Return a multiple of 8 where there is room, so that columns mean something."""
+    return room // 8 * 8 or max(1, room)
+
+
+def _lines(blocks: int, room: int) -> int:
+    return -(-blocks // _cells_per_line(room))
 
 
 __all__ = ["CHANGED", "LIT", "BlockMap", "BlockMapModel", "BlockState", "summarise"]

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import ClassVar, NamedTuple, Protocol
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.binding import Binding, BindingType
 from textual.geometry import Offset
 
@@ -212,10 +213,17 @@ class Gantt(LinePane):
         marked = enumerate(cells)
         for (phase, here), run in groupby(marked, key=lambda item: (item[1], item[0] == at)):
             look = table[phase]
-            brush = self.brush.over(self.cursor_ink if chosen else "cursor-blurred") if here else self.brush
-            text = look.mark if phase is not Phase.NONE or not here else self.glyphs.between
-            segments.append(brush.segment(text * len(list(run)), look.ink))
+            plain = self.brush.segment(look.mark * len(list(run)), look.ink)
+            segments.append(self._here(look, chosen) if here else plain)
         return segments
+
+    def _here(self, look: PhaseLook, chosen: bool) -> Segment:
+        """Return the cell where a lane crosses the cursor's step: a hairline, and a cross on the chosen lane."""
+        mark = self.glyphs.crosshair if chosen else self.glyphs.separator
+        if not look.name:
+            return self.brush.segment(mark, self.cursor_ink if chosen else "faint")
+        ink = self.brush.inks[look.ink]
+        return Segment(mark, Style(color=self.brush.base.bgcolor, bgcolor=ink.color, bold=True))
 
     def foot_lines(self) -> Sequence[list[Segment]]:
         spans: list[Span] = []

@@ -151,10 +151,12 @@ class HeatGrid(LinePane):
         assert self.model is not None
         layers, heads = max(1, self.model.layers), max(1, self.model.heads)
         width = max(1, self.body_width - GUTTER - 1 - self._groups(heads))
-        lines = min(max(self.body_height // layers - 1, LEAST_TILE), LARGEST_TILE)
-        cells = min(max(width // heads - 1, 2 * LEAST_TILE), 2 * lines)
-        lines = min(lines, max(LEAST_TILE, -(-cells // 2)))
-        return Tiles(lines, cells, 1, max(1, min(heads, width // (cells + 1))))
+        pitch = self.body_height // layers
+        gap = 0 if pitch == LEAST_TILE else 1
+        lines = min(max(pitch - gap, LEAST_TILE), LARGEST_TILE)
+        cells = min(max(width // heads - 1, 2 * LEAST_TILE), 3 * lines)
+        lines = min(lines, max(LEAST_TILE, cells // 2))
+        return Tiles(lines, cells, gap, max(1, min(heads, width // (cells + 1))))
 
     def _groups(self, heads: int) -> int:
         assert self.model is not None
@@ -212,7 +214,9 @@ class HeatGrid(LinePane):
             x = self._x_of(head, tiles)
             chosen = layer == self.row and head == self.column
             if inside < tiles.lines:
-                row.at(x - 1, self.glyphs.left_edge if chosen else " ", "selected-mark")
+                if chosen:
+                    row.at(x - 1, self.glyphs.left_edge, "selected-mark")
+                row.skip_to(x)
                 row.extend(self._tile_line(layer, head, inside, tiles))
                 if chosen:
                     row.at(x + tiles.cells, self.glyphs.right_edge, "selected-mark")
@@ -259,9 +263,13 @@ class _Row:
 
     def at(self, column: int, text: str, ink: Ink = "text") -> None:
         """Put `text` at `column`, or at once after what is already there."""
+        self.skip_to(column)
+        self.extend([self.brush.segment(text, ink)])
+
+    def skip_to(self, column: int) -> None:
+        """Leave blanks up to `column`."""
         if column > self.used:
             self.extend([self.brush.segment(" " * (column - self.used))])
-        self.extend([self.brush.segment(text, ink)])
 
     def extend(self, segments: list[Segment]) -> None:
         """Put segments after what is already there."""

@@ -252,7 +252,7 @@ class Heatmap(LinePane):
         pooled = window.rows_pooled * window.columns_pooled > 1
         notes = [f"max {self._high:.4g}"]
         if self.matrix and self.matrix.scale == "sqrt":
-            notes.append("√ scale")
+            notes.append("square-root scale")
         if pooled:
             notes.append(f"pooled {window.rows_pooled}{self.glyphs.times}{window.columns_pooled}, largest shown")
         note = "  ".join(notes)
@@ -276,8 +276,8 @@ class Heatmap(LinePane):
         return self.readout()
 
     def _describe(self, name: str, index: int, labels: Sequence[str]) -> str:
-        label = f" {fit(labels[index], min(10, cell_len(labels[index])))}" if index < len(labels) else ""
-        return f"{name} {index}{label}"
+        label = cut(labels[index], LABEL_WIDTH, self.glyphs.ellipsis) if index < len(labels) else ""
+        return f"{name} {index} {label}".rstrip()
 
     def _level_grid(self, window: Window) -> LevelMatrix:
         assert self.matrix is not None

@@ -10,7 +10,7 @@ from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
-from textual.geometry import Offset, Size
+from textual.geometry import Offset, Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
@@ -170,12 +170,17 @@ class LinePane(ScrollView, can_focus=True, inherit_bindings=False):
         """Draw one body line again."""
         self.refresh_line(line + self.top_lines)
 
+    def refresh_foot(self) -> None:
+        """Draw the fixed lines below the body again."""
+        top = self.size.height - self.bottom_lines
+        self.refresh(Region(0, top, self.size.width, self.bottom_lines))
+
     # Drawing
 
     @property
     def glyphs(self) -> Glyphs:
         """The glyph set the app chose."""
-        return self.app.glyphs if isinstance(self.app, HasGlyphs) else UNICODE
+        return self.brush.glyphs
 
     @property
     def dark(self) -> bool:
@@ -192,7 +197,8 @@ class LinePane(ScrollView, can_focus=True, inherit_bindings=False):
         """Styles and glyphs for drawing on this pane's background."""
         if self._brush is None:
             inks = resolve(self.app.theme_variables, colour=not self.app.no_color)
-            self._brush = Brush(inks, self.glyphs, self.rich_style)
+            glyphs = self.app.glyphs if isinstance(self.app, HasGlyphs) else UNICODE
+            self._brush = Brush(inks, glyphs, self.rich_style)
         return self._brush
 
     @property

@@ -138,13 +138,14 @@ class DetailPane(TextPane):
         """Show other facts."""
         width = self._fixed_key_width or max((len(fact.key) for fact in facts if fact.value), default=0) + 2
         self.indent = width
-        self.set_lines([_fact_line(fact, width) for fact in facts])
+        self.set_lines([line for number, fact in enumerate(facts) for line in _fact_lines(fact, width, number)])
 
 
-def _fact_line(fact: Fact, key_width: int) -> Line:
-    if not fact.value:
-        return Span(fact.key, "title")
-    return [Span(fact.key.ljust(key_width), "dim"), *pieces(fact.value)]
+def _fact_lines(fact: Fact, key_width: int, number: int) -> list[Line]:
+    """Return a fact's line; a heading has a blank line above it, except at the top."""
+    if fact.value:
+        return [[Span(fact.key.ljust(key_width), "dim"), *pieces(fact.value)]]
+    return ["", Span(fact.key, "title")] if number else [Span(fact.key, "title")]
 
 
 __all__ = ["DetailPane", "Fact", "TextPane"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.geometry import Offset
 
 from workbench.widgets.cells import cell_len, cut
@@ -13,7 +14,6 @@ from workbench.widgets.cursor import CursorPane
 from workbench.widgets.glyphs import Glyphs
 from workbench.widgets.inks import Ink
 from workbench.widgets.spans import Span
-from workbench.widgets.track import Track, whole
 
 
 class StepMark(IntEnum):
@@ -67,6 +67,23 @@ def mark_span(mark: StepMark, glyphs: Glyphs) -> Span:
     return Span(text, ink)
 
 
+class Cells(NamedTuple):
+    """How `steps` lie on `width` cells: one a cell, or spread evenly over all of them when there are more."""
+
+    width: int
+    steps: int
+
+    def span(self, cell: int) -> tuple[int, int]:
+        """Return the steps (start, stop) under a cell."""
+        if self.steps <= self.width:
+            return cell, cell + 1
+        return cell * self.steps // self.width, (cell + 1) * self.steps // self.width
+
+    def cell_of(self, step: int) -> int:
+        """Return the cell a step lies on."""
+        return step if self.steps <= self.width else ((step + 1) * self.width - 1) // self.steps
+
+
 class Timeline(CursorPane):
     """One line of steps. The cursor is the step every pane shows; at the live end it follows the run."""
 
@@ -113,10 +130,10 @@ class Timeline(CursorPane):
         return [Span(f" step {self.cursor} of {last}  "), state, Span(" ")]
 
     @property
-    def track(self) -> Track:
+    def cells(self) -> Cells:
         """Where the steps lie; the label and two edges take the rest of the line."""
         room = self.body_width - sum(cell_len(span.text) for span in self.label) - 2
-        return whole(self.item_count(), room)
+        return Cells(max(1, room), self.item_count())
 
     def move(self, step: Offset) -> None:
         if step.x:
@@ -126,36 +143,32 @@ class Timeline(CursorPane):
         self.move_to(self.cursor + direction * max(10, self.item_count() // 10))
 
     def click_at(self, at: Offset) -> bool:
-        track = self.track
-        if not 1 <= at.x <= track.cells or track.span(at.x - 1)[0] >= self.item_count():
+        cells = self.cells
+        if not 1 <= at.x <= min(cells.width, self.item_count()):
             return False
-        self.move_to(min(track.step_at(at.x - 1), self.item_count() - 1))
+        self.move_to(cells.span(at.x - 1)[1] - 1)
         return True
 
     def body_line(self, index: int) -> list[Segment]:
         assert self.model is not None
         assert index == 0
-        track, brush = self.track, self.brush
+        cells, brush = self.cells, self.brush
         edge = brush.segment(self.glyphs.separator, "faint")
-        cells = [self._cell(cell, track) for cell in range(track.cells)]
-        label = [brush.segment(cut(span.text, self.body_width), span.ink) for span in self.label]
-        return [edge, *cells, edge, *label]
+        drawn = [self._cell(cell, cells) for cell in range(cells.width)]
+        label = (Span(cut(span.text, self.body_width, self.glyphs.ellipsis), span.ink) for span in self.label)
+        return [edge, *drawn, edge, *(brush.segment(span.text, span.ink) for span in label)]
 
-    def _cell(self, cell: int, track: Track) -> Segment:
+    def _cell(self, cell: int, cells: Cells) -> Segment:
         assert self.model is not None
-        start, stop = track.span(cell)
-        count = len(self.model)
-        if start >= count:
+        start, stop = cells.span(cell)
+        if start >= cells.steps:
             return self.brush.segment(" ")
-        span = mark_span(self.model.strongest(start, min(stop, count)), self.glyphs)
-        if cell != track.cell_of(self.cursor):
+        span = mark_span(self.model.strongest(start, stop), self.glyphs)
+        if cell != cells.cell_of(self.cursor):
             return self.brush.segment(span.text, span.ink)
-        text = self.glyphs.changed if span.text in (" ", self.glyphs.decode_step) else span.text
-        return self.brush.over("live" if self.live else "past").over("cursor").segment(text, _now(self.live))
+        plain = span.text in (self.glyphs.idle_step, self.glyphs.decode_step)
+        now = self.brush.style("live" if self.live else "past")
+        return Segment(self.glyphs.changed if plain else span.text, now + Style(reverse=True))
 
     def copy_text(self) -> str:
         return "".join(span.text for span in self.label).strip()
-
-
-def _now(live: bool) -> Ink:
-    return "live" if live else "past"

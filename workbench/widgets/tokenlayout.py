@@ -28,6 +28,8 @@ class Fragment(NamedTuple):
 
 def token_pieces(text: str, newline: str, width: int) -> list[str]:
     """Return a token's text as pieces no wider than `width`; a piece that ends a line ends in `newline`."""
+    if text.isascii() and text.isprintable() and len(text) <= width:
+        return [text]
     if not any(mark in text for mark in BREAKS):
         shown = safe(text)
         return [shown] if cell_len(shown) <= width else [part for part in chunks(shown, width, width) if part]
@@ -79,7 +81,11 @@ class TokenLayout:
         self.count = self.starts[line].token
 
     def _add(self, token: int) -> None:
-        pieces = self.pieces(token)
+        text = self.text(token)
+        if text.isascii() and text.isprintable() and self._column + len(text) <= self.width:
+            self._column += len(text)
+            return
+        pieces = token_pieces(text, self.newline, self.width)
         for number, piece in enumerate(pieces):
             size = cell_len(piece)
             if self._column + size > self.width and self._column:

@@ -39,12 +39,6 @@ class Track:
         return Track(first - first % self.per_cell, self.cells, self.per_cell, self.per_step)
 
 
-def whole(total: int, cells: int) -> Track:
-    """Return a track that shows all steps, compressed when there are more steps than cells."""
-    cells = max(1, cells)
-    return Track(0, cells, per_cell=max(1, -(-total // cells)))
-
-
 def zoomed(cells: int, zoom: int) -> Track:
     """Return a track at a zoom: 0 is a cell a step, -1 two steps a cell, 1 two cells a step."""
     cells = max(1, cells)

@@ -253,14 +253,14 @@ class LineTree(CursorPane):
         assert self.visible_nodes is not None
         node = self.visible_nodes.nodes[index]
         changed, lit = self.model.changed(node), self.model.lit(node)
-        brush = self.brush.over("lit") if lit else self.brush
-        brush = self.brush.over(self.cursor_ink) if index == self.cursor else brush
+        brush = self.brush.over(self.cursor_ink) if index == self.cursor else self.brush
+        label_brush = brush.over("lit") if lit and index != self.cursor else brush
         mark = self.glyphs.cursor if index == self.cursor else self.glyphs.changed if changed else " "
         ink: Ink = "changed" if changed else "selected-mark"
         placed = self._columns()
         room = self._tree_width(placed)
         guides = self._guides(index)
-        label = lay(self.model.label(node), max(0, room - cell_len(guides)), brush)
+        label = lay(self.model.label(node), max(0, room - cell_len(guides)), label_brush)
         cells = lay_row(self.model.cells(node), placed, brush)
         gap = [brush.segment(" " * GAP)] if placed else []
         trunk = brush.segment(guides[:room], "accent" if lit else "faint")
