@@ -1,0 +1,205 @@
+"""The engine in its own process: obey commands between steps, until closed or until nobody is there."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import BinaryIO, Literal, Protocol
+
+from engine import protocol as pr
+from engine.engine import Engine
+from engine.workload import Encode, Feeder, to_spec
+
+REPORT_EVERY_S = 1 / 30
+
+
+class Inspector(Protocol):
+    """Looks at one row of the model again."""
+
+    def inspect(self, command: pr.Inspect) -> pr.Inspection: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Everything a host drives. `flush` returns when all that happened is on disk, `close` ends the session."""
+
+    engine: Engine
+    inspector: Inspector
+    encode: Encode
+    feeder: Feeder
+    session: str
+    flush: Callable[[], None]
+    close: Callable[[], None]
+
+
+Announce = Callable[[pr.Message], None]
+Why = Literal["stepped", "running", "paused", "idle", "failed"]
+OpenSession = Callable[[pr.Open, Announce], Opened]
+
+
+def serve(open_session: OpenSession, commands: BinaryIO, answers: BinaryIO) -> int:
+    """Serve one client until it closes; the process's exit code.
+
+    The first command must be `Open`. `open_session` may raise ValueError (bad input, exit code 2).
+    When the client is gone the step under way is finished and the session closed.
+    """
+    queue = _listen(commands)
+    announce = _announcer(answers)
+    first = queue.get()
+    if not isinstance(first, pr.Open):
+        return 0
+    try:
+        opened = open_session(first, announce)
+    except Exception as error:
+        announce(pr.Fatal(id=first.id, error=_one_line(error), usage=isinstance(error, ValueError | OSError)))
+        return 2 if isinstance(error, ValueError | OSError) else 1
+    announce(pr.Ready(id=first.id, session=opened.session))
+    try:
+        return Host(opened, queue, announce).loop()
+    finally:
+        opened.close()
+        announce(pr.Closed(session=opened.session))
+
+
+class Host:
+    """The loop: take commands when there are any, step while running, wait when there is nothing to do."""
+
+    def __init__(self, opened: Opened, queue: SimpleQueue[pr.Command | None], announce: Announce) -> None:
+        self._opened = opened
+        self._engine = opened.engine
+        self._queue = queue
+        self._announce = announce
+        self._to_go: float = 0  # steps still to take; infinite while running
+        self._reported = 0.0
+        self._speed = _Speed()
+
+    def loop(self) -> int:
+        self._feed()
+        self._report("paused")
+        while True:
+            try:
+                command = self._queue.get(block=not self._to_go)
+            except Empty:
+                self._step()
+                continue
+            if command is None or isinstance(command, pr.Close):
+                return 0
+            self._obey(command)
+
+    def _obey(self, command: pr.Command) -> None:
+        try:
+            self._announce(self._answer(command))
+        except (ValueError, KeyError) as error:
+            self._announce(pr.Reply(id=command.id, error=_one_line(error)))
+
+    def _answer(self, command: pr.Command) -> pr.Message:
+        match command:
+            case pr.Step(count=count):
+                self._to_go = count
+            case pr.Run():
+                self._to_go = float("inf")
+            case pr.Pause():
+                self._pause("paused")
+            case pr.Submit(request=request):
+                ids = self._engine.submit(to_spec(request, self._opened.encode))
+                self._opened.flush()
+                return pr.Reply(id=command.id, requests=tuple(ids))
+            case pr.Abort(request=request):
+                self._abort(request)
+            case pr.Inspect():
+                return self._opened.inspector.inspect(command)
+            case _:
+                raise ValueError(f"{type(command).__name__} is not possible now")
+        return pr.Reply(id=command.id)
+
+    def _abort(self, request: str) -> None:
+        if request not in self._engine.state.requests:
+            raise ValueError(f"request {request} is not live: there is nothing to abort")
+        self._engine.abort(request)
+        self._opened.flush()
+
+    def _step(self) -> None:
+        self._to_go -= 1
+        try:
+            step = self._engine.step()
+            self._feed()
+        except RuntimeError as error:  # a failed step, or a session that can no longer be written
+            self._pause("failed", _one_line(error))
+            return
+        if step is None or not self._engine.busy:
+            self._pause("idle")
+        elif self._to_go <= 0:
+            self._pause("stepped")
+        elif time.monotonic() - self._reported > REPORT_EVERY_S:
+            self._report("running")
+
+    def _feed(self) -> None:
+        self._opened.feeder.feed(self._engine)
+
+    def _pause(self, why: Why, error: str = "") -> None:
+        self._to_go = 0
+        try:
+            self._opened.flush()
+        except RuntimeError as failure:
+            why, error = "failed", _one_line(failure)
+        self._report(why, error)
+
+    def _report(self, why: Why, error: str = "") -> None:
+        self._reported = time.monotonic()
+        state = self._engine.state
+        speed = self._speed.value(state.totals.output_tokens, self._reported)
+        self._announce(
+            pr.Progress(
+                step=state.step, running=self._to_go > 0, live=len(state.requests), tokens_per_s=speed,
+                why=why, error=error,
+            )
+        )  # fmt: skip
+
+
+class _Speed:
+    """Output tokens per second between reports of one run."""
+
+    def __init__(self) -> None:
+        self._since: tuple[int, float] | None = None
+
+    def value(self, output_tokens: int, now: float) -> float:
+        before, self._since = self._since, (output_tokens, now)
+        if before is None or now <= before[1]:
+            return 0.0
+        return (output_tokens - before[0]) / (now - before[1])
+
+
+def _listen(commands: BinaryIO) -> SimpleQueue[pr.Command | None]:
+    """A queue that a thread fills with commands, and with None at the end of the channel."""
+    queue: SimpleQueue[pr.Command | None] = SimpleQueue()
+
+    def read() -> None:
+        command: pr.Command | None = None
+        try:
+            while (command := pr.receive_command(commands)) is not None:
+                queue.put(command)
+        except (pr.ChannelError, OSError, ValueError):
+            pass  # a client that talks nonsense is as good as gone
+        queue.put(None)
+
+    threading.Thread(target=read, name="commands", daemon=True).start()
+    return queue
+
+
+def _announcer(answers: BinaryIO) -> Announce:
+    """Sends answers; when the client is gone they go nowhere, and `_listen` ends the loop."""
+
+    def announce(message: pr.Message) -> None:
+        with contextlib.suppress(pr.ChannelError):
+            pr.send(answers, message)
+
+    return announce
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return " ".join(text.split()) or type(error).__name__

@@ -1,0 +1,222 @@
+"""What the engine's process and whoever drives it say to each other: length-prefixed msgpack frames.
+
+Only commands and inspection go over this channel. What happened in a run is read from its session file.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import BinaryIO, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+from engine.params import EngineOptions, SamplingParams
+
+MAX_FRAME_BYTES = 1 << 30
+_LENGTH = struct.Struct("<I")
+
+
+class ChannelError(RuntimeError):
+    """The other side is gone, or does not speak this protocol."""
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Base of everything on the channel; `id` links a command to its reply."""
+
+    id: int = 0
+
+
+class RequestText(msgspec.Struct, frozen=True):
+    """A request before it is encoded: exactly one of prompt, messages and prompt_ids."""
+
+    prompt: str | None = None
+    messages: tuple[dict[str, str], ...] | None = None
+    prompt_ids: tuple[int, ...] | None = None
+    params: SamplingParams = SamplingParams()
+    n: int = 1
+    priority: int = 0
+    arrival_step: int = 0
+    line: int = 0  # of the workload file it came from, 0 when it came from none
+
+
+# -- commands ------------------------------------------------------------------------------------------
+
+
+class Open(Message, frozen=True):
+    """Load the model in folder `model`, record to `session`, and queue `workload`. Comes first, once."""
+
+    model: str
+    session: str
+    options: EngineOptions
+    workload: tuple[RequestText, ...] = ()
+    force: bool = False
+
+
+class Submit(Message, frozen=True):
+    request: RequestText
+
+
+class Abort(Message, frozen=True):
+    request: str
+
+
+class Step(Message, frozen=True):
+    """Take `count` steps, then pause."""
+
+    count: int = 1
+
+
+class Run(Message, frozen=True):
+    """Step until paused or until nothing is live."""
+
+
+class Pause(Message, frozen=True):
+    pass
+
+
+class Inspect(Message, frozen=True):
+    """Compute again the input row `position` of `request`, and look inside.
+
+    The attention pattern of the latest `rows` rows is returned for (`layer`, `head`), and pooled to
+    `grid` x `grid` for every head.
+    """
+
+    request: str
+    position: int
+    rows: int = 1
+    layer: int = 0
+    head: int = 0
+    grid: int = 12
+
+
+class Close(Message, frozen=True):
+    """Finish the step, close the session and exit. The end of the channel means the same."""
+
+
+Command: TypeAlias = Open | Submit | Abort | Step | Run | Pause | Inspect | Close
+
+
+# -- answers -------------------------------------------------------------------------------------------
+
+
+class Loading(Message, frozen=True):
+    """What is being done before the first step."""
+
+    doing: str
+
+
+class Ready(Message, frozen=True):
+    """The model is loaded and the session file exists."""
+
+    session: str
+
+
+class Progress(Message, frozen=True):
+    """The engine has committed `step`; `running` says that it goes on by itself."""
+
+    step: int
+    running: bool
+    live: int
+    tokens_per_s: float
+    why: Literal["stepped", "running", "paused", "idle", "failed"]
+    error: str = ""
+
+
+class Reply(Message, frozen=True):
+    """The command `id` was carried out (`requests`: ids it made), or refused with one line."""
+
+    error: str | None = None
+    requests: tuple[str, ...] = ()
+
+
+class Inspection(Message, frozen=True):
+    """One row looked at again. Arrays are little-endian float32 bytes.
+
+    `logits` [vocab] of `position`; `row` [layers, heads, kv], max-pooled by `pool` positions where the
+    context is long; `focus` [rows, kv] of the asked head; `grid` [layers, heads, grid, grid], max-pooled;
+    `head_entropy`, `head_sink` (mass on position 0), `head_distance` (mean, in tokens) [layers, heads].
+    `check` is max|pattern @ V - attn_out|. KV of `reused` positions was still in the pool, that of
+    `prefilled` positions was computed again.
+    """
+
+    request: str
+    position: int
+    layer: int
+    head: int
+    rows: int
+    layers: int
+    heads: int
+    kv: int
+    pool: int
+    grid_size: int
+    logits: bytes
+    row: bytes
+    focus: bytes
+    grid: bytes
+    head_entropy: bytes
+    head_sink: bytes
+    head_distance: bytes
+    check: float
+    reused: int
+    prefilled: int
+
+
+class Fatal(Message, frozen=True):
+    """The engine cannot go on: one line. `usage` marks bad input (exit code 2)."""
+
+    error: str
+    usage: bool = True
+
+
+class Closed(Message, frozen=True):
+    """The session is closed; the process exits now."""
+
+    session: str
+
+
+Answer: TypeAlias = Loading | Ready | Progress | Reply | Inspection | Fatal | Closed
+
+M = TypeVar("M")
+_commands: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
+_answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def send(stream: BinaryIO, message: Message) -> None:
+    """Write one frame. ChannelError when the other side is gone."""
+    data = _encoder.encode(message)
+    try:
+        stream.write(_LENGTH.pack(len(data)) + data)
+        stream.flush()
+    except (OSError, ValueError) as error:
+        raise ChannelError(f"the channel is closed: {error}") from error
+
+
+def receive_command(stream: BinaryIO) -> Command | None:
+    """The next command, None at the end of the channel."""
+    data = _read_frame(stream)
+    return None if data is None else _decode(_commands, data)
+
+
+def receive_answer(stream: BinaryIO) -> Answer | None:
+    """The next answer, None at the end of the channel."""
+    data = _read_frame(stream)
+    return None if data is None else _decode(_answers, data)
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[M], data: bytes) -> M:
+    try:
+        return decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise ChannelError(f"not a message of this protocol: {error}") from error
+
+
+def _read_frame(stream: BinaryIO) -> bytes | None:
+    head = stream.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack(head)
+    if length > MAX_FRAME_BYTES:
+        raise ChannelError(f"a frame of {length} bytes is no message of this protocol")
+    data = stream.read(length)
+    return data if len(data) == length else None

@@ -1,0 +1,111 @@
+"""Requests to come: parsed from JSONL, encoded, and handed to the engine when their step has come."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from engine.engine import Engine, RefusedError
+from engine.params import OptionError, RequestSpec, SamplingParams
+from engine.protocol import RequestText
+
+Encode = Callable[[RequestText], Sequence[int]]
+
+
+class WorkloadError(ValueError):
+    """A workload that cannot run: the line's number, what is wrong with it and what to do."""
+
+
+class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line of a workload file. What is absent takes the command line's setting."""
+
+    prompt: str | None = None
+    messages: tuple[dict[str, str], ...] | None = None
+    prompt_ids: tuple[int, ...] | None = None
+    max_tokens: int | msgspec.UnsetType = msgspec.UNSET
+    temperature: float | msgspec.UnsetType = msgspec.UNSET
+    top_k: int | msgspec.UnsetType = msgspec.UNSET
+    top_p: float | msgspec.UnsetType = msgspec.UNSET
+    min_p: float | msgspec.UnsetType = msgspec.UNSET
+    repetition_penalty: float | msgspec.UnsetType = msgspec.UNSET
+    presence_penalty: float | msgspec.UnsetType = msgspec.UNSET
+    frequency_penalty: float | msgspec.UnsetType = msgspec.UNSET
+    logit_bias: dict[int, float] | msgspec.UnsetType = msgspec.UNSET
+    seed: int | msgspec.UnsetType | None = msgspec.UNSET
+    stop: str | tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    stop_ids: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET
+    ignore_eos: bool | msgspec.UnsetType = msgspec.UNSET
+    n: int | msgspec.UnsetType = msgspec.UNSET
+    priority: int = 0
+    arrival_step: int = 0
+
+
+def parse_workload(lines: Iterable[str | bytes], defaults: SamplingParams, n: int = 1) -> list[RequestText]:
+    """The requests of a JSONL file, blank lines skipped; raises WorkloadError with the line's number."""
+    requests = []
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                requests.append(_parse(line, number, defaults, n))
+            except (msgspec.MsgspecError, OptionError, UnicodeDecodeError) as error:
+                raise WorkloadError(f"line {number}: {error}") from error
+    if not requests:
+        raise WorkloadError('it has no requests: write one JSON object a line, such as {"prompt": "def f"}')
+    return requests
+
+
+def _parse(line: str | bytes, number: int, defaults: SamplingParams, n: int) -> RequestText:
+    fields = msgspec.json.decode(line, type=_Line)
+    given = [name for name in ("prompt", "messages", "prompt_ids") if getattr(fields, name) is not None]
+    if len(given) != 1:
+        raise OptionError(
+            f"give exactly one of prompt, messages and prompt_ids, not {', '.join(given) or 'none'}"
+        )
+    if fields.arrival_step < 0:
+        raise OptionError(f"arrival_step is {fields.arrival_step}: it must be 0 or more")
+    settings = {name: getattr(fields, name) for name in SamplingParams.__struct_fields__}
+    changes: dict[str, Any] = {name: value for name, value in settings.items() if value is not msgspec.UNSET}
+    if isinstance(changes.get("stop"), str):
+        changes["stop"] = (changes["stop"],)
+    params = msgspec.structs.replace(defaults, **changes)
+    samples = n if fields.n is msgspec.UNSET else fields.n
+    return RequestText(
+        fields.prompt, fields.messages, fields.prompt_ids, params, samples, fields.priority, fields.arrival_step,
+        number,
+    )  # fmt: skip
+
+
+def to_spec(request: RequestText, encode: Encode) -> RequestSpec:
+    """`request` with its text as token ids. Raises OptionError for an empty prompt."""
+    ids = request.prompt_ids if request.prompt_ids is not None else tuple(encode(request))
+    return RequestSpec(ids, request.params, request.n, request.priority)
+
+
+def check_workload(requests: Sequence[RequestText], engine: Engine, encode: Encode) -> None:
+    """Raise WorkloadError for the first request that can never run on `engine`."""
+    for number, request in enumerate(requests, 1):
+        try:
+            engine.check(to_spec(request, encode))
+        except (RefusedError, ValueError) as error:
+            where = f"line {request.line}" if request.line else f"prompt {number}"
+            raise WorkloadError(f"{where}: {error}") from error
+
+
+class Feeder:
+    """Submits requests once `arrival_step` steps are committed; at once when the engine would else be idle."""
+
+    def __init__(self, requests: Sequence[RequestText], encode: Encode) -> None:
+        self._pending = deque(sorted(requests, key=lambda request: request.arrival_step))
+        self._encode = encode
+
+    def feed(self, engine: Engine) -> None:
+        """Submit everything that is due after the engine's latest step."""
+        while self._pending and (self._pending[0].arrival_step <= engine.state.step or not engine.busy):
+            engine.submit(to_spec(self._pending.popleft(), self._encode))
+
+    @property
+    def empty(self) -> bool:
+        return not self._pending
