@@ -12,7 +12,7 @@ from engine.model.batch import Batch, Read, Span, span_slots, visible
 
 def attend(q: Tensor, pool: KVPool, layer: int, batch: Batch, window: int | None) -> Tensor:
     """Attention output of all rows: `q` rotated and result `[tokens, heads, head_dim]`."""
-    reads = batch.reads(window)
+    reads = batch.reads(window, q.dtype)
     if len(reads) == 1:
         return _attend_read(q, pool, layer, reads[0])
     out = torch.empty_like(q)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -47,7 +47,8 @@ class Read:
     slots: Tensor
     """`[sequences, kv]`, every slot owned by the sequence of its row."""
     mask: Tensor | None
-    """True where a row may look: decode `[sequences, 1, 1, kv]`, prefill `[tokens, kv]`; None: anywhere."""
+    """Added to the scores: 0 where a row may look, -inf elsewhere; None where it may look anywhere.
+    Decode `[sequences, 1, 1, kv]`, prefill `[tokens, kv]`."""
     causal: bool = False
     """No mask is needed because the rows are the positions: row r sees positions 0 to r."""
 
@@ -106,49 +107,50 @@ class Batch:
         """The rows of the span with this index."""
         return slice(self.first_rows[index], self.first_rows[index] + self.spans[index].tokens)
 
-    def reads(self, window: int | None) -> tuple[Read, ...]:
+    def reads(self, window: int | None, dtype: torch.dtype) -> tuple[Read, ...]:
         """What the rows of a layer with this sliding window read; made once a batch and window."""
         reads = self._reads.get(window)
         if reads is None:
-            reads = self._reads[window] = self._make_reads(window)
+            reads = self._reads[window] = tuple(self._make_reads(window, dtype))
         return reads
 
-    def _make_reads(self, window: int | None) -> tuple[Read, ...]:
+    def _make_reads(self, window: int | None, dtype: torch.dtype) -> Iterator[Read]:
         singles = [index for index, span in enumerate(self.spans) if span.tokens == 1]
-        reads = [
-            prefill_read(span, self.rows(index), self.block_size, window)
-            for index, span in enumerate(self.spans)
-            if span.tokens > 1
-        ]
+        for index, span in enumerate(self.spans):
+            if span.tokens > 1:
+                yield prefill_read(span, self.rows(index), self.block_size, window, dtype)
         if singles:
-            rows = slice(None) if not reads else torch.tensor([self.first_rows[index] for index in singles])
-            reads.append(decode_read([self.spans[index] for index in singles], rows, self.block_size, window))
-        return tuple(reads)
+            spans = [self.spans[index] for index in singles]
+            everything = len(singles) == len(self.spans)
+            rows = slice(None) if everything else torch.tensor([self.first_rows[index] for index in singles])
+            yield decode_read(spans, rows, self.block_size, window, dtype)
 
 
-def decode_read(spans: Sequence[Span], rows: Tensor | slice, block_size: int, window: int | None) -> Read:
+def decode_read(
+    spans: Sequence[Span], rows: Tensor | slice, block_size: int, window: int | None, dtype: torch.dtype
+) -> Read:
     """One read for spans of one token each."""
     firsts = [_first_read(span, window) for span in spans]
     counts = [span.end - first for span, first in zip(spans, firsts, strict=True)]
-    longest = max(counts)
     table = torch.tensor(_padded_tables(spans, block_size), dtype=torch.int64)
     owned = torch.add(torch.arange(block_size), table[:, :, None], alpha=block_size).flatten(1)
     if len(spans) == 1:
         return Read(True, rows, owned[:, firsts[0] : spans[0].end], None)
-    columns = torch.arange(longest)
-    last = torch.tensor([[span.end - 1] for span in spans])
-    positions = torch.minimum(columns + torch.tensor(firsts)[:, None], last)
-    mask = None if min(counts) == longest else columns < torch.tensor(counts)[:, None, None, None]
-    return Read(True, rows, owned.gather(1, positions), mask)
+    columns = torch.arange(max(counts))
+    first, count = torch.tensor([firsts, counts])[:, :, None]
+    seen = columns < count
+    slots = owned.gather(1, first + torch.minimum(columns, count - 1))
+    mask = None if min(counts) == max(counts) else additive(seen, dtype)[:, None, None]
+    return Read(True, rows, slots, mask)
 
 
-def prefill_read(span: Span, rows: slice, block_size: int, window: int | None) -> Read:
+def prefill_read(span: Span, rows: slice, block_size: int, window: int | None, dtype: torch.dtype) -> Read:
     """The read of one span of several tokens."""
     first = _first_read(span, window)
     slots = span_slots(span, block_size)[first:][None]
     if span.start == 0 and (window is None or span.end <= window):
         return Read(False, rows, slots, None, causal=True)
-    return Read(False, rows, slots, visible(span, first, window))
+    return Read(False, rows, slots, additive(visible(span, first, window), dtype))
 
 
 def visible(span: Span, first: int, window: int | None) -> Tensor:
@@ -157,6 +159,11 @@ def visible(span: Span, first: int, window: int | None) -> Tensor:
     keys = torch.arange(first, span.end)
     seen = keys <= queries
     return seen if window is None else seen & (keys > queries - window)
+
+
+def additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where `seen`, -inf elsewhere."""
+    return torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, -torch.inf)
 
 
 def span_slots(span: Span, block_size: int) -> Tensor:

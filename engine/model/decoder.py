@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from engine.kv.pool import KVPool
 from engine.model.batch import Batch
 from engine.model.config import ModelConfig
-from engine.model.layer import Layer, Norm, Pass, Stages, replace
+from engine.model.layer import Layer, Pass, Stages, replace
 from engine.model.linear import Linear
+from engine.model.norm import RMSNorm
 from engine.model.rope import Rope
 
 OUTSIDE = -1
@@ -29,7 +30,7 @@ class Decoder:
     dtype: torch.dtype
     embed: Tensor
     layers: tuple[Layer, ...]
-    final_norm: Norm
+    final_norm: RMSNorm
     lm_head: Linear
     rope: Rope
 
@@ -55,7 +56,7 @@ class Decoder:
         run = Pass(batch, pool, cos, sin, frozenset(explicit))
         for layer in self.layers:
             x = yield from layer.stages(x, run)
-        x = self.final_norm(x[batch.logit_rows])
+        x = self.final_norm(x.index_select(0, batch.logit_rows))
         replace(x, (yield OUTSIDE, "final_norm", x))
         logits = self.lm_head(x).float() if len(x) else x.new_empty(0, self.config.vocab_size).float()
         replace(logits, (yield OUTSIDE, "logits", logits))

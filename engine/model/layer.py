@@ -13,6 +13,7 @@ from engine.kv.pool import KVPool
 from engine.model.attention import attend, scores, span_kv
 from engine.model.batch import Batch
 from engine.model.linear import Linear
+from engine.model.norm import RMSNorm
 from engine.model.rope import rotate_
 
 Stage = tuple[int, str, Tensor]
@@ -20,17 +21,6 @@ Stage = tuple[int, str, Tensor]
 
 Stages = Generator[Stage, Tensor | None, Tensor]
 """Yields stages, takes a replacement or None for each, returns the result."""
-
-
-@dataclass(frozen=True, slots=True)
-class Norm:
-    """RMS norm over the last dimension."""
-
-    weight: Tensor
-    eps: float
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +42,12 @@ class Layer:
     kv_heads: int
     head_dim: int
     window: int | None
-    attn_norm: Norm
+    attn_norm: RMSNorm
     qkv: Linear
-    q_norm: Norm | None
-    k_norm: Norm | None
+    q_norm: RMSNorm | None
+    k_norm: RMSNorm | None
     o: Linear
-    mlp_norm: Norm
+    mlp_norm: RMSNorm
     gate_up: Linear
     down: Linear
 
@@ -116,7 +106,7 @@ class Layer:
         gate, up = self.gate_up(h).chunk(2, dim=-1)
         replace(gate, (yield i, "gate", gate))
         replace(up, (yield i, "up", up))
-        h = self.down(F.silu(gate) * up)
+        h = self.down(F.silu(gate).mul_(up))
         replace(h, (yield i, "mlp_out", h))
         x = x + h
         replace(x, (yield i, "resid_post", x))

@@ -47,8 +47,7 @@ class Rope:
 
 def rotate_(x: Tensor, cos: Tensor, sin: Tensor) -> None:
     """Rotates `x [tokens, heads, head_dim]` in place: the halves of a head are the two coordinates."""
-    tokens, heads, head_dim = x.shape
-    swapped = x.view(tokens, heads, 2, head_dim // 2).flip(2).view(tokens, heads, head_dim)
+    swapped = x.roll(x.shape[-1] // 2, -1)
     x.mul_(cos).addcmul_(swapped, sin)
 
 

@@ -13,8 +13,9 @@ from torch import Tensor
 from engine.model.checkpoint import Checkpoint, open_checkpoint
 from engine.model.config import ModelConfig, read_config
 from engine.model.decoder import Decoder
-from engine.model.layer import Layer, Norm
+from engine.model.layer import Layer
 from engine.model.linear import Linear
+from engine.model.norm import RMSNorm
 from engine.model.rope import Rope
 from engine.model.tensor_names import EMBED, FINAL_NORM, LM_HEAD, layer_prefix
 
@@ -68,7 +69,7 @@ def _decoder(config: ModelConfig, read: _Reader) -> Decoder:
         dtype=read.dtype,
         embed=embed,
         layers=tuple(_layer(config, read, index) for index in range(config.layers)),
-        final_norm=Norm(read(FINAL_NORM), config.rms_norm_eps),
+        final_norm=RMSNorm(read(FINAL_NORM), config.rms_norm_eps),
         lm_head=Linear(head),
         rope=Rope(config.rope, config.head_dim),
     )
@@ -78,8 +79,8 @@ def _layer(config: ModelConfig, read: _Reader, index: int) -> Layer:
     prefix = layer_prefix(index)
     attention, mlp = f"{prefix}self_attn.", f"{prefix}mlp."
 
-    def norm(name: str) -> Norm:
-        return Norm(read(f"{prefix}{name}.weight"), config.rms_norm_eps)
+    def norm(name: str) -> RMSNorm:
+        return RMSNorm(read(f"{prefix}{name}.weight"), config.rms_norm_eps)
 
     return Layer(
         index=index,
