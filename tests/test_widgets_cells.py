@@ -73,7 +73,10 @@ def test_bars_are_left_out_of_wrapped_text() -> None:
     assert [plain(line) for line in wrap(["a", Bar(0.5), "b"], 10)] == ["ab"]
 
 
-@given(st.lists(st.sampled_from([*NASTY, "\n", "⏎", "␊\n  x", " word", "", "long" * 9]), max_size=40), st.integers(3, 20))
+@given(
+    st.lists(st.sampled_from([*NASTY, "\n", "⏎", "␊\n  x", " word", "", "long" * 9]), max_size=40),
+    st.integers(3, 20),
+)
 def test_token_lines_fit_and_hold_every_token_in_order(tokens: list[str], width: int) -> None:
     layout = TokenLayout(tokens.__getitem__, width, "$")
     layout.fit_to(len(tokens))

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from textual.geometry import Offset
 
-from tests.widget_gallery import Blocks, Heads, Lanes, Radix, Rows, Tokens, WidgetApp, attention, marks, source_tokens
+from tests.widget_gallery import (
+    Blocks,
+    Heads,
+    Lanes,
+    Radix,
+    Rows,
+    Tokens,
+    WidgetApp,
+    attention,
+    marks,
+    source_tokens,
+)
 from workbench.widgets.blockmap import BlockMap
 from workbench.widgets.gantt import Gantt
 from workbench.widgets.headgrid import HeatGrid

@@ -12,7 +12,15 @@ from textual.theme import BUILTIN_THEMES
 from workbench.widgets import blockmap, gantt, timeline
 from workbench.widgets.glyphs import ASCII, UNICODE, Glyphs
 from workbench.widgets.inks import SPECS, resolve
-from workbench.widgets.palette import ANSI_COLOURS, DARK, DARK_COLOURS, LIGHT, LIGHT_COLOURS, colours_for
+from workbench.widgets.palette import (
+    ANSI_DARK_COLOURS,
+    ANSI_LIGHT_COLOURS,
+    DARK,
+    DARK_COLOURS,
+    LIGHT,
+    LIGHT_COLOURS,
+    colours_for,
+)
 from workbench.widgets.ramp import DARK_HEAT, LEVELS, LIGHT_HEAT, RGB, contrast, interpolate, luminance
 
 SETS = [pytest.param(UNICODE, id="unicode"), pytest.param(ASCII, id="ascii")]
@@ -45,7 +53,7 @@ def test_states_and_phases_and_steps_are_told_apart_without_colour(glyphs: Glyph
         assert len(set(marks)) == len(marks)
 
 
-@pytest.mark.parametrize("colours", [DARK_COLOURS, LIGHT_COLOURS, ANSI_COLOURS])
+@pytest.mark.parametrize("colours", [DARK_COLOURS, LIGHT_COLOURS, ANSI_DARK_COLOURS, ANSI_LIGHT_COLOURS])
 def test_every_ink_has_its_colours_in_every_palette(colours: dict[str, str]) -> None:
     wanted = {name for spec in SPECS.values() for name in (spec.colour, spec.background) if name}
     assert wanted <= colours.keys()
@@ -85,4 +93,4 @@ def test_without_colour_the_cursor_and_changes_are_still_marked() -> None:
     inks = resolve(DARK_COLOURS, colour=False)
     assert inks["cursor"].reverse
     assert inks["changed"].underline
-    assert resolve(ANSI_COLOURS, colour=True)["cursor"].reverse
+    assert resolve(ANSI_DARK_COLOURS, colour=True)["cursor"].reverse

@@ -109,11 +109,13 @@ async def test_lines_are_as_wide_as_the_pane_and_harmless(
             pane.on_resize()
             for y in range(size.height):
                 strip = pane.render_line(y)
-                assert cell_len(strip.text) == size.width == strip.cell_length, (size, y, strip.text)
+                assert cell_len(strip.text) == pane.body_width == strip.cell_length, (size, y, strip.text)
                 assert not {unicodedata.category(character) for character in strip.text} & {"Cc", "Cf", "Cs"}
 
 
-@pytest.mark.parametrize("name", ["blocks", "gantt", "head grid", "long heatmap", "timeline", "chart", "budget bar"])
+@pytest.mark.parametrize(
+    "name", ["blocks", "gantt", "head grid", "long heatmap", "timeline", "chart", "budget bar"]
+)
 async def test_ascii_panes_draw_ascii(name: str) -> None:
     pane = PANES[name]() if name != "gantt" else Gantt(Lanes(14, 140))
     if name == "long heatmap":
@@ -129,4 +131,4 @@ async def test_ascii_panes_draw_ascii(name: str) -> None:
 async def test_panes_draw_in_any_theme(theme: str) -> None:
     panes = [make() for make in PANES.values()]
     async with WidgetApp(*panes, theme=theme).run_test(size=(80, 60)):
-        assert all(pane.render_line(0).cell_length == pane.size.width for pane in panes)
+        assert all(pane.render_line(0).cell_length == pane.body_width for pane in panes)

@@ -27,15 +27,29 @@ from workbench.widgets.heatmap import Heatmap, Matrix
 from workbench.widgets.inks import Ink
 from workbench.widgets.palette import THEMES, colours_for
 from workbench.widgets.pane import LinePane
-from workbench.widgets.sparkline import StepChart
 from workbench.widgets.spans import Bar, Line, Span
+from workbench.widgets.sparkline import StepChart
 from workbench.widgets.table import LineTable
 from workbench.widgets.textpane import DetailPane, Fact, TextPane
 from workbench.widgets.timeline import StepMark, StepMarks, Timeline
 from workbench.widgets.tokentext import TokenText
 from workbench.widgets.treeview import LineTree
 
-NASTY = ["[/b]", "[red]", "\x1b[31m", "\r", "\u202e", "é", "日", "👩‍👩‍👧", "e\u0301", "a\u200bb", "\ud800", "👍🏽", "🇩🇪"]
+NASTY = [
+    "[/b]",
+    "[red]",
+    "\x1b[31m",
+    "\r",
+    "\u202e",
+    "é",
+    "日",
+    "👩‍👩‍👧",
+    "e\u0301",
+    "a\u200bb",
+    "\ud800",
+    "👍🏽",
+    "🇩🇪",
+]
 
 SOURCE = '''def fibonacci(n):
     """Return the n-th Fibonacci number."""
@@ -239,7 +253,13 @@ class Radix:
         return range(first, min(first + self.fan, self.count))
 
     def label(self, node: int) -> Line:
-        texts = ["def fibonacci(n):⏎", "    if n < 2:", "⏎        return n", "import os⏎", NASTY[node % len(NASTY)]]
+        texts = [
+            "def fibonacci(n):⏎",
+            "    if n < 2:",
+            "⏎        return n",
+            "import os⏎",
+            NASTY[node % len(NASTY)],
+        ]
         return [Span(f"#{node} ", "dim"), texts[node % 5]] if node else Span("root", "dim")
 
     def cells(self, node: int) -> Sequence[Line]:
@@ -291,9 +311,12 @@ DECISIONS: list[Line] = [
     [Span("1 2 decode", "decode"), ": both running, 1 token each"],
     [Span("4 prefill", "prefill"), ": chunk 2, 64 of 300 tokens, ", Span("budget 66 / 128", "strong")],
     [Span("5 waits", "waiting"), ": no free blocks, needs 6 > ", Span("4 free + 0 evictable", "bad")],
-    [Span("3 preempted", "preempted"), ": request 1 needed 1 block; last come of 1 2 3; gave up 9 blocks, 131 tokens to "
-     "recompute at most, fewer if the tree still has them at resume"],
-]  # fmt: skip
+    [
+        Span("3 preempted", "preempted"),
+        ": request 1 needed 1 block; last come of 1 2 3; gave up 9 blocks, 131 tokens to recompute at most, "
+        "fewer if the tree still has them at resume",
+    ],
+]
 
 FACTS = [
     Fact("Block 12"),
@@ -307,7 +330,13 @@ FACTS = [
     Fact("1", "' fibonacci'"),
 ]
 
-SHARES = [Share("' return'", 0.55), Share("' raise'", 0.26), Share("' yield'", 0.12), Share("' self'", 0.04), Share("'日'", 0.03)]
+SHARES = [
+    Share("' return'", 0.55),
+    Share("' raise'", 0.26),
+    Share("' yield'", 0.12),
+    Share("' self'", 0.04),
+    Share("'日'", 0.03),
+]
 
 
 def marks(steps: int) -> StepMarks:
@@ -346,7 +375,10 @@ def framed(pane: LinePane, title: str) -> LinePane:
 class Gallery(WidgetApp):
     """Pages of panes; `n` turns the page, `t` the theme. GALLERY_THEME, GALLERY_GLYPHS choose the start."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("n", "turn", "Next page"), Binding("t", "other_theme", "Theme")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "turn", "Next page"),
+        Binding("t", "other_theme", "Theme"),
+    ]
 
     def __init__(self) -> None:
         theme = os.environ.get("GALLERY_THEME", "workbench-dark")
@@ -394,7 +426,11 @@ def tokens() -> list[Any]:
     cdf.set_draw(SHARES, 0.6132)
     text = TokenText(Tokens(source_tokens(), 40, 70))
     text.cursor = 90
-    return [Horizontal(framed(text, "text"), framed(DetailPane(FACTS), "block")), framed(TextPane([]), "nothing"), cdf]
+    return [
+        Horizontal(framed(text, "text"), framed(DetailPane(FACTS), "block")),
+        framed(TextPane([]), "nothing"),
+        cdf,
+    ]
 
 
 def heat() -> list[Any]:

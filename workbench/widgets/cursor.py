@@ -15,7 +15,11 @@ class CursorPane(LinePane):
     """
 
     def __init__(
-        self, *, empty: str = "Nothing here yet.", id: str | None = None, classes: str | None = None  # noqa: A002
+        self,
+        *,
+        empty: str = "Nothing here yet.",
+        id: str | None = None,  # noqa: A002
+        classes: str | None = None,
     ) -> None:
         super().__init__(empty=empty, id=id, classes=classes)
         self.cursor = 0
@@ -30,6 +34,11 @@ class CursorPane(LinePane):
 
     def line_count(self) -> int:
         return self.item_count()
+
+    def on_resize(self) -> None:
+        super().on_resize()
+        if self.item_count():
+            self.show_line(self.line_of(self.cursor))
 
     def items_changed(self) -> None:
         """Take note of another model: keep the cursor inside it and draw again."""

@@ -17,7 +17,7 @@ from workbench.widgets.glyphs import Glyphs
 from workbench.widgets.inks import Ink
 from workbench.widgets.pane import CellMoved, LinePane
 from workbench.widgets.spans import Span, lay
-from workbench.widgets.track import Track, ruler, zoomed
+from workbench.widgets.track import Track, label_width, ruler, zoomed
 
 NEAREST, FARTHEST = 3, -12
 
@@ -151,7 +151,7 @@ class Gantt(LinePane):
 
     @property
     def _gutter(self) -> int:
-        return min(14, max(8, self.body_width // 8)) + 2
+        return label_width(self.size.width)
 
     @property
     def track(self) -> Track:

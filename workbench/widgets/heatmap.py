@@ -174,7 +174,8 @@ class Heatmap(LinePane):
         rows_per_line = 1 if rows <= height else self.pen.rows_per_line
         rows_pooled = max(1, -(-rows // (height * rows_per_line)) >> zoom)
         columns_pooled = max(1, -(-columns // width) >> zoom)
-        cell_width = min(WIDEST_CELL, max(1, width // max(1, columns))) if columns_pooled == 1 else 1
+        widest = WIDEST_CELL // rows_per_line
+        cell_width = min(widest, max(1, width // max(1, columns))) if columns_pooled == 1 else 1
         return Window(rows_pooled, columns_pooled, rows_per_line, cell_width, height, width // cell_width)
 
     @property
@@ -232,14 +233,14 @@ class Heatmap(LinePane):
 
     def _halves(self, top: list[int], bottom: list[int], first: int, window: Window) -> list[Segment]:
         at = self.column // window.columns_pooled - self._origin.x
-        below = self.row // window.rows_pooled - first
+        below, width = self.row // window.rows_pooled - first, window.cell_width
         if below not in (0, 1) or not 0 <= at < len(top):
-            return list(self.pen.halves(top, bottom))
+            return list(self.pen.halves(top, bottom, width))
         level = bottom[at] if below else top[at]
         return [
-            *self.pen.halves(top[:at], bottom[:at]),
-            self.pen.cell(level, 1, self.glyphs.crosshair),
-            *self.pen.halves(top[at + 1 :], bottom[at + 1 :]),
+            *self.pen.halves(top[:at], bottom[:at], width),
+            self.pen.cell(level, width, self.glyphs.crosshair.center(width)),
+            *self.pen.halves(top[at + 1 :], bottom[at + 1 :], width),
         ]
 
     def head_lines(self) -> Sequence[list[Segment]]:

@@ -69,35 +69,41 @@ LIGHT_COLOURS = {
     "shade-high": "#f08a4b",
 }
 
-ANSI_COLOURS = {
+ANSI_DARK_COLOURS = {
     "ink-dim": "ansi_bright_black",
     "ink-faint": "ansi_bright_black",
     "ink-strong": "ansi_default",
-    "ink-accent": "ansi_blue",
-    "ink-good": "ansi_green",
-    "ink-warn": "ansi_yellow",
-    "ink-bad": "ansi_red",
+    "ink-accent": "ansi_bright_blue",
+    "ink-good": "ansi_bright_green",
+    "ink-warn": "ansi_bright_yellow",
+    "ink-bad": "ansi_bright_red",
     "cursor-foreground": "ansi_default",
     "cursor-background": "ansi_default",
     "cursor-blurred": "ansi_default",
     "crosshair": "ansi_default",
-    "changed": "ansi_yellow",
+    "changed": "ansi_bright_yellow",
     "changed-background": "ansi_default",
     "lit-background": "ansi_default",
     "kv-free": "ansi_bright_black",
-    "kv-owned": "ansi_blue",
-    "kv-shared": "ansi_magenta",
-    "kv-cached": "ansi_green",
-    "cached-prefix": "ansi_green",
-    "prefill": "ansi_yellow",
-    "decode": "ansi_cyan",
+    "kv-owned": "ansi_bright_blue",
+    "kv-shared": "ansi_bright_magenta",
+    "kv-cached": "ansi_bright_green",
+    "cached-prefix": "ansi_bright_green",
+    "prefill": "ansi_bright_yellow",
+    "decode": "ansi_bright_cyan",
     "waiting": "ansi_bright_black",
-    "preempted": "ansi_red",
-    "evicted": "ansi_magenta",
-    "live": "ansi_green",
-    "past": "ansi_yellow",
+    "preempted": "ansi_bright_red",
+    "evicted": "ansi_bright_magenta",
+    "live": "ansi_bright_green",
+    "past": "ansi_bright_yellow",
     "shade-low": "ansi_default",
     "shade-high": "ansi_default",
+}
+
+# On white, the bright colours are too pale; grey stays what it is.
+ANSI_LIGHT_COLOURS = {
+    name: value if value == "ansi_bright_black" else value.replace("bright_", "")
+    for name, value in ANSI_DARK_COLOURS.items()
 }
 
 DARK = Theme(
@@ -162,5 +168,5 @@ THEMES = (DARK, LIGHT)
 def colours_for(theme: Theme) -> dict[str, str]:
     """Return our variables for any theme: what `App.get_theme_variable_defaults` should answer."""
     if theme.ansi:
-        return ANSI_COLOURS
+        return ANSI_DARK_COLOURS if theme.dark else ANSI_LIGHT_COLOURS
     return DARK_COLOURS if theme.dark else LIGHT_COLOURS

@@ -93,7 +93,11 @@ class LinePane(ScrollView, can_focus=True, inherit_bindings=False):
     """What this pane shows and what its keys do, for the help of the focused pane."""
 
     def __init__(
-        self, *, empty: str = "Nothing here yet.", id: str | None = None, classes: str | None = None  # noqa: A002
+        self,
+        *,
+        empty: str = "Nothing here yet.",
+        id: str | None = None,  # noqa: A002
+        classes: str | None = None,
     ) -> None:
         super().__init__(id=id, classes=classes)
         self.empty = empty
@@ -148,8 +152,8 @@ class LinePane(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def body_width(self) -> int:
-        """Cells of one line."""
-        return self.size.width
+        """Cells of one line, the scroll bar left out."""
+        return max(0, self.size.width - self.scrollbar_size_vertical)
 
     def content_changed(self) -> None:
         """Take note that the model changed: fit the scroll range and draw again."""
@@ -207,7 +211,7 @@ class LinePane(ScrollView, can_focus=True, inherit_bindings=False):
         return "cursor" if self.has_focus else "cursor-blurred"
 
     def render_line(self, y: int) -> Strip:
-        width = self.size.width
+        width = self.body_width
         strip = Strip(self._segments_at(y, width)).adjust_cell_length(width, self.brush.base)
         if not self.ALLOW_SELECT or not self.is_body(y):
             return strip
@@ -309,7 +313,6 @@ class LinePane(ScrollView, can_focus=True, inherit_bindings=False):
     def on_blur(self) -> None:
         self._brush = None
         self.refresh()
-
 
 
 __all__ = ["Activated", "CellMoved", "CursorMoved", "HasGlyphs", "LinePane", "PaneMessage"]

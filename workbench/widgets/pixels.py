@@ -25,10 +25,10 @@ class PixelPen:
         """How many rows of levels one line can hold."""
         return 1 if self.text or not self.glyphs.half_blocks else 2
 
-    def halves(self, top: Sequence[int], bottom: Sequence[int]) -> Iterable[Segment]:
-        """Yield two rows as one line of half blocks, equal neighbours merged."""
+    def halves(self, top: Sequence[int], bottom: Sequence[int], width: int = 1) -> Iterable[Segment]:
+        """Yield two rows as one line of half blocks, each level `width` cells wide, equal neighbours merged."""
         for (upper, lower), run in groupby(zip(top, bottom, strict=True)):
-            yield Segment("▀" * len(list(run)), pair_style(self.dark, upper, lower))
+            yield Segment("▀" * (width * len(list(run))), pair_style(self.dark, upper, lower))
 
     def cells(self, row: Sequence[int], width: int = 1) -> Iterable[Segment]:
         """Yield one row as one line, each level `width` cells wide, equal neighbours merged."""

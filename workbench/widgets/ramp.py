@@ -42,9 +42,7 @@ def interpolate(points: Sequence[RGB], levels: int) -> list[RGB]:
 def _at(points: Sequence[RGB], position: float) -> RGB:
     index = min(int(position), len(points) - 2)
     share = position - index
-    red, green, blue = (
-        round(a + (b - a) * share) for a, b in zip(points[index], points[index + 1], strict=True)
-    )
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(points[index], points[index + 1], strict=True))
     return red, green, blue
 
 

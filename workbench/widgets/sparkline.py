@@ -12,9 +12,7 @@ from workbench.widgets.cells import fit
 from workbench.widgets.cursor import CursorPane
 from workbench.widgets.glyphs import Glyphs
 from workbench.widgets.inks import Ink
-from workbench.widgets.track import Track, zoomed
-
-LABEL_WIDTH = 16
+from workbench.widgets.track import Track, label_width, zoomed
 
 
 class Series(Protocol):
@@ -74,7 +72,6 @@ class StepChart(CursorPane):
         super().__init__(empty=empty, id=id, classes=classes)
         self.series: Sequence[Series] = series
         self.zoom = 0
-        self.label_width = LABEL_WIDTH
         self._first = 0
 
     def set_series(self, series: Sequence[Series], *, zoom: int | None = None) -> None:
@@ -93,9 +90,13 @@ class StepChart(CursorPane):
         return 0 if index >= 0 else -1
 
     @property
+    def _gutter(self) -> int:
+        return label_width(self.size.width)
+
+    @property
     def track(self) -> Track:
         """Where the steps lie, moved so that the cursor is among them."""
-        bare = zoomed(self.body_width - self.label_width, self.zoom)
+        bare = zoomed(self.body_width - self._gutter, self.zoom)
         track = Track(self._first, bare.cells, bare.per_cell, bare.per_step)
         track = track.showing(self.cursor, self.item_count())
         self._first = track.first
@@ -109,9 +110,9 @@ class StepChart(CursorPane):
         self.move_to(self.cursor + direction * self.track.steps)
 
     def click_at(self, at: Offset) -> bool:
-        if at.x < self.label_width or not self.item_count():
+        if at.x < self._gutter or not self.item_count():
             return False
-        self.move_to(self.track.step_at(at.x - self.label_width))
+        self.move_to(self.track.step_at(at.x - self._gutter))
         return True
 
     def _put_cursor(self, index: int) -> None:
@@ -155,7 +156,7 @@ class StepChart(CursorPane):
         return [max(part, default=0.0) for part in parts]
 
     def _label(self, series: Series, line: int, height: int, limit: float) -> list[Segment]:
-        width = self.label_width - 1
+        width = self._gutter - 1
         if line == 0:
             here = series.values(self.cursor, self.cursor + 1) if self.cursor < len(series) else ()
             value = series.written(here[0]) if here else ""

@@ -19,8 +19,7 @@ class TextPane(CursorPane):
 
     ALLOW_SELECT = True
     help_text = (
-        "Text. ↑ ↓ or j k move, PgUp PgDn page, Home End jump, Enter goes to what a line speaks of, "
-        "y copies it."
+        "Text. ↑ ↓ or j k move, PgUp PgDn page, Home End jump, Enter goes to what a line speaks of, y copies it."
     )
 
     def __init__(

@@ -39,6 +39,11 @@ class Track:
         return Track(first - first % self.per_cell, self.cells, self.per_cell, self.per_step)
 
 
+def label_width(width: int) -> int:
+    """Return the cells before the first step, the same for all panes of a width, so that their steps line up."""
+    return 16 if width >= 70 else 10
+
+
 def zoomed(cells: int, zoom: int) -> Track:
     """Return a track at a zoom: 0 is a cell a step, -1 two steps a cell, 1 two cells a step."""
     cells = max(1, cells)
