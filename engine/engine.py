@@ -24,7 +24,7 @@ from engine.stopping import StopStrings, stop_after
 from engine.tokens import TokenLog
 
 NOTHING = Outcome((), (), tuple, 0, 0)
-MakeStopStrings = Callable[[Sequence[str]], StopStrings]
+MakeStopStrings = Callable[[Sequence[int], Sequence[str]], StopStrings]  # prompt ids, stop strings
 
 
 class RefusedError(ValueError):
@@ -264,7 +264,8 @@ class Engine:
         if not request.params.stop or self._make_stop_strings is None:
             return None
         if request.id not in self._stop_strings:
-            self._stop_strings[request.id] = self._make_stop_strings(request.params.stop)
+            prompt = self.tokens.tokens_of(request.id)[: request.prompt_tokens]
+            self._stop_strings[request.id] = self._make_stop_strings(prompt, request.params.stop)
         return self._stop_strings[request.id]
 
     def _fail(self, plan: Plan, error: Exception) -> None:

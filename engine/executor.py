@@ -36,6 +36,8 @@ class TorchExecutor:
         with torch.inference_mode():
             logits = _rows_of(run(self.decoder.stages(self.batch_of(job), self.pool)), job)
         computed = time.perf_counter_ns()
+        if not job.choices:
+            return Outcome((), (), tuple, computed - clock, 0)
         rows = [self._row(choice) for choice in job.choices]
         choices = choose(logits.numpy(), rows)
         sampled = time.perf_counter_ns()

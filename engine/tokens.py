@@ -22,12 +22,17 @@ class TokenLog:
 
     def __init__(self) -> None:
         self._tokens: dict[str, array[int]] = {}
+        self._prompt_tokens: dict[str, int] = {}
 
     def apply(self, event: ev.Event) -> None:
         if isinstance(event, ev.Token):
             self._tokens[event.request].append(event.token)
         elif isinstance(event, ev.Submitted):
             self._tokens[event.request] = array("i", event.prompt_ids)
+            self._prompt_tokens[event.request] = len(event.prompt_ids)
 
     def tokens_of(self, request: str) -> Sequence[int]:
         return self._tokens[request]
+
+    def prompt_tokens_of(self, request: str) -> int:
+        return self._prompt_tokens[request]

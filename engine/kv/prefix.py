@@ -38,12 +38,17 @@ def match(state: State, log: TokenSource, tokens: Sequence[int], hashes: Sequenc
 
 
 def find(state: State, log: TokenSource, tokens: Sequence[int], hashes: Sequence[int]) -> Walk:
-    """The walk behind `match`, without the explanation; every block is verified against its tokens."""
+    """The walk behind `match`, without the explanation."""
+    walk = state.tree.walk(hashes[: (len(tokens) - 1) // state.blocks.block_size])
+    return _verified(state, log, tokens, walk)
+
+
+def _verified(state: State, log: TokenSource, tokens: Sequence[int], walk: Walk) -> Walk:
+    """`walk` up to the first block that holds other tokens under the same hash."""
     size = state.blocks.block_size
-    walk = state.tree.walk(hashes[: (len(tokens) - 1) // size])
     for index, block in enumerate(walk.blocks):
         if list(tokens_in(state, log, block)) != list(tokens[index * size : (index + 1) * size]):
-            return Walk(walk.blocks[:index], walk.node, 0)  # a hash collision: not the same tokens
+            return Walk(walk.blocks[:index], walk.node, 0)
     return walk
 
 
