@@ -24,18 +24,17 @@ from engine.stages import Cut
 
 __all__ = ["explain", "rework"]
 
-Rows = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
 
-_FAR_BELOW = -1e4  # a log probability whose exp is 0, and which can be multiplied by it
+_FAR_BELOW = -1e4  # stands for -inf: its exp is 0, and 0 times it is 0
 
 
 def explain(logits: Logits, rows: Sequence[SamplerRow], choices: Choices) -> list[TokenDetails]:
     """The details of each choice that `choose(logits, rows)` made; `logits` [rows, vocab] as they were."""
     scores = as_logits(logits)
-    raw = _describe(scores)
-    return [_explain_row(scores[i], raw, i, row, choices) for i, row in enumerate(rows)]
+    chosen = zip(scores, rows, choices.tokens, choices.draws, choices.trails, strict=True)
+    return [_explain_row(*each) for each in chosen]
 
 
 def rework(logits_row: Logits, row: SamplerRow, params: SamplingParams) -> TokenDetails:
@@ -45,35 +44,31 @@ def rework(logits_row: Logits, row: SamplerRow, params: SamplingParams) -> Token
     return explain(logits, rows, choose(logits, rows))[0]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class _Raw:
-    """The raw distribution of each row: log-sum-exp, entropy, varentropy, candidates above -inf."""
+    """The raw distribution of a row."""
 
-    lse: list[float]
-    entropy: list[float]
-    varentropy: list[float]
-    finite: list[int]
+    lse: float
+    entropy: float
+    varentropy: float
 
 
-def _describe(scores: Rows) -> _Raw:
-    """Entropy is -sum p ln p; varentropy the variance of -ln p under p."""
-    top = scores.max(axis=1, keepdims=True)
-    log_p = np.subtract(scores, top, dtype=np.float64)
-    p = np.exp(log_p)
-    mass = p.sum(axis=1, keepdims=True)
-    log_mass = np.log(mass)
-    p /= mass
-    log_p -= log_mass
-    np.maximum(log_p, _FAR_BELOW, out=log_p)
-    surprise = p * log_p
-    entropy = -surprise.sum(axis=1)
-    second_moment = np.einsum("rv,rv->r", surprise, log_p)
-    return _Raw(
-        lse=(top + log_mass)[:, 0].tolist(),
-        entropy=entropy.tolist(),
-        varentropy=np.maximum(second_moment - entropy**2, 0.0).tolist(),
-        finite=np.count_nonzero(scores > -np.inf, axis=1).tolist(),
-    )
+def _describe(raw: Row) -> _Raw:
+    """Entropy is -sum p ln p; varentropy the variance of -ln p under p.
+
+    Both come from the moments of d = logit - largest under p = exp(d) / mass, since ln p = d - ln mass.
+    """
+    top = float(raw.max())
+    d = np.subtract(raw, top, dtype=np.float64)
+    if np.isneginf(raw.min()):
+        np.maximum(d, _FAR_BELOW, out=d)
+    p = np.exp(d)
+    mass = float(p.sum())
+    p *= d
+    mean = float(p.sum()) / mass
+    square = float(np.einsum("v,v->", p, d)) / mass
+    log_mass = math.log(mass)
+    return _Raw(lse=top + log_mass, entropy=log_mass - mean, varentropy=max(square - mean**2, 0.0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,30 +85,29 @@ class _Processed:
         return self.ranking.top + math.log(self.mass)
 
 
-def _explain_row(raw: Row, described: _Raw, i: int, row: SamplerRow, choices: Choices) -> TokenDetails:
-    token, draw, trail = choices.tokens[i], choices.draws[i], choices.trails[i]
-    order = trail.ranking if trail and not trail.transforms else Ranking(raw)
-    processed = _from_trail(trail) if trail else _greedy(raw, order, described.lse[i], row)
-    ids, rank = _shown(raw, order, token)
+def _explain_row(raw: Row, row: SamplerRow, token: int, draw: float | None, trail: Trail | None) -> TokenDetails:
+    described = _describe(raw)
+    processed = _from_trail(trail) if trail else _greedy(raw, row, described.lse)
+    ids, rank = _shown(raw, processed, token)
     margin = _margin(processed.ranking)
     return TokenDetails(
         request=row.request_id,
         position=row.position,
         token=token,
         rank=rank,
-        raw_lse=described.lse[i],
-        raw_logprob=float(raw[token]) - described.lse[i],
+        raw_lse=described.lse,
+        raw_logprob=float(raw[token]) - described.lse,
         processed_lse=processed.lse,
         processed_logprob=float(processed.ranking.values[token]) - processed.lse,
-        entropy=described.entropy[i],
-        varentropy=described.varentropy[i],
+        entropy=described.entropy,
+        varentropy=described.varentropy,
         margin=margin,
         draw=draw,
         interval=trail.interval if trail else None,
         near_tie=_near_tie(trail, draw, margin),
         logits_hash=xxhash.xxh3_64_intdigest(raw.data),
-        stages=_stage_results(processed, row.params, described.finite[i]),
-        candidates=_candidates(raw, ids, processed),
+        stages=_stage_results(processed, row.params),
+        candidates=_candidates(raw, ids, rank, processed),
     )
 
 
@@ -121,23 +115,35 @@ def _from_trail(trail: Trail) -> _Processed:
     return _Processed(trail.transforms, trail.ranking, trail.cuts, trail.ranking.mass(trail.kept))
 
 
-def _greedy(raw: Row, order: Ranking, raw_lse: float, row: SamplerRow) -> _Processed:
+def _greedy(raw: Row, row: SamplerRow, raw_lse: float) -> _Processed:
     transforms = transform(raw, row)
-    if not transforms:
-        return _Processed((), order, (), math.exp(raw_lse - order.top))
-    ranking = Ranking(transforms[-1][1])
-    return _Processed(transforms, ranking, (), ranking.mass())
+    if transforms:
+        ranking = Ranking(transforms[-1][1])
+        return _Processed(transforms, ranking, (), ranking.mass())
+    ranking = Ranking(raw)
+    return _Processed((), ranking, (), math.exp(raw_lse - ranking.top))
 
 
-def _shown(raw: Row, order: Ranking, token: int) -> tuple[Ids, int]:
-    """The ids of the candidates to keep, and the rank of the chosen token among all."""
-    ids = order.ids[:MAX_CANDIDATES]
+def _shown(raw: Row, processed: _Processed, token: int) -> tuple[Ids, int]:
+    """The ids of the candidates to keep, and the rank of the chosen token among all, from 1."""
+    ids = _raw_head(raw, processed)[:MAX_CANDIDATES]
     places = (ids == token).nonzero()[0]
     if len(places):
         return ids, int(places[0]) + 1
     value = raw[token]
     above = np.count_nonzero(raw > value) + np.count_nonzero(raw[:token] == value)
     return np.append(ids, token), int(above) + 1
+
+
+def _raw_head(raw: Row, processed: _Processed) -> Ids:
+    """The tokens with the largest raw logits, in order."""
+    transforms = [stage for stage, _ in processed.transforms]
+    if not transforms:
+        return processed.ranking.ids
+    if transforms == ["temperature"]:  # it keeps the order, but may round two logits to the same
+        ids = np.sort(processed.ranking.ids)
+        return ids[np.argsort(-raw[ids], kind="stable")]
+    return Ranking(raw).ids
 
 
 def _margin(ranking: Ranking) -> float:
@@ -150,7 +156,8 @@ def _near_tie(trail: Trail | None, draw: float | None, margin: float) -> bool:
     return sampled_near_tie(trail.ranking, trail.cuts, trail.place, trail.interval, draw)
 
 
-def _stage_results(processed: _Processed, params: SamplingParams, finite: int) -> tuple[StageResult, ...]:
+def _stage_results(processed: _Processed, params: SamplingParams) -> tuple[StageResult, ...]:
+    finite = int(np.count_nonzero(processed.ranking.values > -np.inf)) if processed.transforms else 0
     transforms = (StageResult(stage, _setting(stage, params), finite) for stage, _ in processed.transforms)
     filters = (StageResult(cut.stage, cut.setting, cut.kept, cut.threshold) for cut in processed.cuts)
     return (*transforms, *filters)
@@ -170,14 +177,17 @@ def _setting(stage: Stage, params: SamplingParams) -> float:
             return params.temperature
 
 
-def _candidates(raw: Row, ids: Ids, processed: _Processed) -> Candidates:
+def _candidates(raw: Row, ids: Ids, rank: int, processed: _Processed) -> Candidates:
     ranking = processed.ranking
-    places, weights = _places(ranking, ids)
+    places = _moved_places(ranking, ids) if processed.transforms else _raw_places(ids, rank)
+    weights = _weights(ranking, places)
     prob = weights / processed.mass
     removed_by = np.zeros(len(ids), np.uint8)
     number = np.zeros(len(ids), np.float64)
     for cut in reversed(processed.cuts):
         removed = places >= cut.kept
+        if not removed.any():
+            continue
         removed_by[removed] = STAGES.index(cut.stage) + 1
         number[removed] = _findings(ranking, cut, places[removed])
         prob[removed] = 0.0
@@ -191,16 +201,23 @@ def _candidates(raw: Row, ids: Ids, processed: _Processed) -> Candidates:
     )
 
 
-def _places(ranking: Ranking, ids: Ids) -> tuple[Ids, Doubles]:
-    """Where each of `ids` stands in the order, and its weight; -inf stands after everything, with none."""
+def _raw_places(ids: Ids, rank: int) -> Ids:
+    """Where each of `ids` stands in the raw order: they are its head, and perhaps the chosen one."""
+    places = np.arange(len(ids))
+    places[-1] = max(rank - 1, places[-1])
+    return places
+
+
+def _moved_places(ranking: Ranking, ids: Ids) -> Ids:
+    """Where each of `ids` stands in an order that the transforms changed; -inf stands after everything."""
     ranking.down_to(float(ranking.values[ids].min()))
     found = ranking.ids == ids[:, None]
-    places = found.argmax(axis=1)
-    weights = ranking.weights[places]
-    missing = ~found.any(axis=1)
-    places[missing] = len(ranking.ids)
-    weights[missing] = 0.0
-    return places, weights
+    return np.where(found.any(axis=1), found.argmax(axis=1), len(ranking.ids))
+
+
+def _weights(ranking: Ranking, places: Ids) -> Doubles:
+    """The weights at `places` of the order; none after its end."""
+    return ranking.weights[places] if places.max() < len(ranking.ids) else np.append(ranking.weights, 0.0)[places]
 
 
 def _findings(ranking: Ranking, cut: Cut, places: Ids) -> Doubles:
@@ -209,7 +226,7 @@ def _findings(ranking: Ranking, cut: Cut, places: Ids) -> Doubles:
         return (places + 1).astype(np.float64)
     if cut.stage == "top_p":
         return ranking.cumulative[places - 1] / cut.mass
-    return np.append(ranking.weights, 0.0)[places] / cut.mass
+    return _weights(ranking, places) / cut.mass
 
 
 def _column(values: npt.NDArray[np.floating]) -> array[float]:

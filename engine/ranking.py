@@ -9,7 +9,7 @@ __all__ = ["Ranking", "Row"]
 
 Row = npt.NDArray[np.float32]
 
-_HEAD = 32
+_HEAD = 64
 _GROWTH = 8
 _BLOCK = 16
 _CHUNK = 1 << 14
@@ -112,20 +112,22 @@ def _largest(values: Row, n: int) -> tuple[npt.NDArray[np.int64], bool]:
     """The n largest or some more, down to one common value: ascending ids, and whether those are all."""
     smallest = _reached_by(values, n) if n < len(values) else -np.inf
     if smallest == -np.inf:
-        return np.flatnonzero(values > -np.inf), True
-    return np.flatnonzero(values >= smallest), False
+        return (values > -np.inf).nonzero()[0], True
+    return (values >= smallest).nonzero()[0], False
 
 
-def _reached_by(values: Row, n: int) -> np.float32:
+def _reached_by(values: Row, n: int) -> float:
     """A value that at least n of `values` reach, and seldom many more.
 
     The n-th largest of the maxima of blocks is one, and far cheaper to find in a large vocabulary than the
     n-th largest of all.
     """
     blocks = len(values) // _BLOCK
-    pool = values[: blocks * _BLOCK].reshape(_BLOCK, blocks).max(axis=0) if blocks >= 4 * n else values
+    in_blocks = values[: blocks * _BLOCK].reshape(_BLOCK, blocks)
+    pool = in_blocks.max(axis=0) if blocks >= 4 * n else values.copy()
     cut = len(pool) - n
-    return np.float32(np.partition(pool, cut)[cut])
+    pool.partition(cut)
+    return float(pool[cut])
 
 
 def _sum_of_weights(values: Row, top: float) -> float:
