@@ -1,0 +1,83 @@
+"""Bench: what a view may ask of the app, and Scene: what it is given to show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Flag, auto
+from typing import Literal, Protocol
+
+from workbench.inspections import Inspections
+from workbench.moment import Moment
+from workbench.record import Record
+from workbench.selection import Selection
+from workbench.widgets.glyphs import Glyphs
+
+
+class News(Flag):
+    """What is different since a view was last told to show."""
+
+    MOMENT = auto()  # the clock moved, or more happened in its step
+    SELECTION = auto()
+    RECORD = auto()  # the record grew, though the moment may be the same
+    INSPECTION = auto()  # an inspection was answered
+    ENGINE = auto()  # the engine loaded, paused, ran, ended
+    ALL = MOMENT | SELECTION | RECORD | INSPECTION | ENGINE
+
+
+EngineState = Literal["none", "loading", "paused", "running", "failed", "gone"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """The engine as the screen knows it. `none` is a recorded session; `gone` is a process that ended."""
+
+    state: EngineState
+    text: str = ""  # what it is loading, or why it failed or went
+    tokens_per_s: float = 0.0
+
+    @property
+    def why_not(self) -> str | None:
+        """Why it takes no commands now, in one sentence; None when it does."""
+        if self.state == "none":
+            return "this is a recorded session: there is no engine to ask"
+        if self.state == "loading":
+            return "the model is still loading"
+        return f"the engine is gone: {self.text}" if self.state == "gone" else None
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Everything a view shows, at one moment. Views keep nothing of it between calls of `show`."""
+
+    record: Record
+    moment: Moment
+    selection: Selection
+    engine: EngineStatus
+    inspections: Inspections
+    glyphs: Glyphs
+
+
+class Bench(Protocol):
+    """The app, as views see it. Handlers call these; all return at once."""
+
+    @property
+    def scene(self) -> Scene: ...
+
+    def select(self, selection: Selection) -> None:
+        """Select something in all views: `bench.select(replace(scene.selection, block=3))`."""
+        ...
+
+    def seek(self, step: int) -> None:
+        """Move the clock to `step`, into the past."""
+        ...
+
+    def open_view(self, name: str) -> None:
+        """Show the view of that name (`tokens`, `blocks`, …); `esc` comes back."""
+        ...
+
+    def say(self, text: str, *, problem: bool = False) -> None:
+        """Put one line on the message line."""
+        ...
+
+
+__all__ = ["Bench", "EngineState", "EngineStatus", "News", "Scene"]

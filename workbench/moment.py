@@ -1,0 +1,119 @@
+"""Moment: everything about the step under the cursor, computed once and shared by all views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from engine import events as ev
+from engine.state import Request, RequestState, State
+from sessions.records import Decision, EventRow, RequestRow, StepRow
+from workbench.changes import Changes, fold
+from workbench.clock import Cursor
+from workbench.record import Record
+
+STEPS_FOLDED_ON = 64
+"""Going ahead by at most so many steps folds on from where the screen is; farther starts at a keyframe."""
+
+
+@dataclass
+class Moment:
+    """The run as it was after `step`. `state` belongs to this moment: it changes when the next one is made."""
+
+    record: Record
+    cursor: Cursor
+    state: State
+    events: Sequence[EventRow]
+    changes: Changes
+    step_row: StepRow | None  # None at step 0, and for a step that was not committed
+    _requests: list[RequestRow] | None = field(default=None, repr=False)
+
+    @property
+    def branch(self) -> int:
+        return self.cursor.branch
+
+    @property
+    def step(self) -> int:
+        return self.cursor.step
+
+    @property
+    def live(self) -> bool:
+        """Whether the screen follows the run."""
+        return self.cursor.live
+
+    @cached_property
+    def decisions(self) -> Sequence[Decision]:
+        """What the engine decided or refused in this step, in order."""
+        return self.record.decisions(self.step)
+
+    @cached_property
+    def batch(self) -> tuple[ev.Work, ...]:
+        """What this step computed."""
+        return tuple(self.changes.scheduled.values())
+
+    @cached_property
+    def budget(self) -> int:
+        """The most tokens this step could have computed."""
+        scheduled = [row.event.budget for row in self.events if isinstance(row.event, ev.Scheduled)]
+        return scheduled[-1] if scheduled else self.record.about.options.token_budget
+
+    @cached_property
+    def requests(self) -> Sequence[RequestRow]:
+        """Every request that had arrived: live ones by arrival, then finished ones, the latest first.
+
+        A row's state, counts and ends are as of the end of the record; ask `live_request` and `state_of`.
+        """
+        rows = self.record.requests_until(self.step)
+        live = [row for row in rows if row.request in self.state.requests]
+        return live + [row for row in reversed(rows) if row.request not in self.state.requests]
+
+    def live_request(self, request: str | None) -> Request | None:
+        """The request in the folded state; None when it has not arrived or is finished."""
+        return None if request is None else self.state.requests.get(request)
+
+    def state_of(self, request: str) -> RequestState | None:
+        """The request's state at this moment; None before it arrived."""
+        if (live := self.state.requests.get(request)) is not None:
+            return live.state
+        row = self.record.request(request)
+        return RequestState.FINISHED if row is not None and row.submitted_step <= self.step else None
+
+    def token_count(self, request: str) -> int:
+        """How many tokens, prompt and output, the request had at this moment."""
+        if (live := self.state.requests.get(request)) is not None:
+            return live.num_tokens
+        row = self.record.request(request)
+        if row is None or row.submitted_step > self.step:
+            return 0
+        return row.prompt_tokens + row.output_tokens
+
+
+class Moments:
+    """Makes the moment under the cursor, folding on from the one before where that is near."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._state: State | None = None
+        self._branch = 0
+        self._step = -1  # every event up to and with this step is in `_state`
+
+    def at(self, cursor: Cursor) -> Moment:
+        """The moment at `cursor`. The state of an earlier moment may have become this one's."""
+        state = self._state_before(cursor)
+        events = self._record.events_of(cursor.step)
+        changes = fold(state, [row.event for row in events])
+        self._state, self._branch, self._step = state, cursor.branch, cursor.step
+        return Moment(self._record, cursor, state, events, changes, self._record.step_row(cursor.step))
+
+    def _state_before(self, cursor: Cursor) -> State:
+        """The state after the step before the cursor's, when nothing of the cursor's step has happened."""
+        near = self._branch == cursor.branch and 0 < cursor.step - self._step <= STEPS_FOLDED_ON
+        if self._state is None or not near:
+            return self._record.state_before(cursor.step)
+        for step in range(self._step + 1, cursor.step):
+            self._state.apply_all([row.event for row in self._record.events_of(step)])
+        return self._state
+
+
+__all__ = ["Moment", "Moments"]

@@ -1,0 +1,30 @@
+"""View 4, Blocks: where is its memory?"""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+
+from workbench.bench import News, Scene
+from workbench.view import View
+from workbench.widgets.textpane import TextPane
+
+
+class BlocksView(View):
+    """Where is its memory?"""
+
+    view_name = "blocks"
+    number = 4
+    title = "Blocks"
+    question = "where is its memory?"
+
+    def compose(self) -> ComposeResult:
+        yield TextPane(classes="framed")
+
+    def show(self, scene: Scene, news: News) -> None:  # noqa: ARG002
+        self.query_one(TextPane).set_lines([f"step {scene.moment.step}"])
+
+    def text(self, scene: Scene, width: int) -> str:
+        return f"{self.title}: step {scene.moment.step}"[:width]
+
+
+__all__ = ["BlocksView"]
