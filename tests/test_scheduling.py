@@ -1,0 +1,163 @@
+"""Every decision of the scheduler carries its reason and the numbers that decided."""
+
+from __future__ import annotations
+
+from engine import events as ev
+from engine.engine import Engine
+from engine.reasons import (
+    AfterPreemption,
+    AwaitsPrefill,
+    BehindOlder,
+    MaxRunning,
+    NeededBlocks,
+    NoFreeBlocks,
+    TokenBudgetSpent,
+)
+from tests.scripted import scripted_engine, spec
+
+
+def waits(engine: Engine) -> dict[str, object]:
+    return {request.id: request.wait for request in engine.state.requests.values() if request.wait}
+
+
+def planned(engine: Engine, kind: type[ev.Event]) -> list[ev.Event]:
+    step = engine.step()
+    assert step is not None
+    return [event for event in step.plan.events if isinstance(event, kind)]
+
+
+def test_short_of_blocks_the_first_waits_with_its_numbers_and_the_rest_behind_it() -> None:
+    engine = scripted_engine(6, block_size=4)
+    for prompt in ([1] * 12, [2] * 16, [3]):
+        engine.submit(spec(prompt, 3))
+    engine.step()
+    assert waits(engine) == {"2": NoFreeBlocks(4, 3, 0), "3": BehindOlder()}
+
+
+def test_the_token_budget_splits_a_prefill_into_chunks_and_makes_others_wait() -> None:
+    engine = scripted_engine(64, block_size=4, token_budget=10)
+    engine.submit(spec([1] * 25, 2))
+    engine.submit(spec([2] * 5, 2))
+    batches = [engine.step().plan.batch for _ in range(3)]  # type: ignore[union-attr]
+    assert [[(w.request, w.phase, w.start, w.tokens) for w in batch] for batch in batches] == [
+        [("1", "prefill", 0, 10)],
+        [("1", "prefill", 10, 10)],
+        [("1", "prefill", 20, 5), ("2", "prefill", 0, 5)],
+    ]
+    engine = scripted_engine(64, block_size=4, token_budget=10)
+    engine.submit(spec([1] * 25, 2))
+    engine.submit(spec([2] * 5, 2))
+    engine.step()
+    assert waits(engine) == {"2": TokenBudgetSpent(1, 10, 10)}
+
+
+def test_prefill_and_decode_share_a_step() -> None:
+    engine = scripted_engine(64, block_size=4, token_budget=10)
+    engine.submit(spec([1] * 5, 9))
+    engine.step()
+    engine.submit(spec([2] * 20, 2))
+    step = engine.step()
+    assert step is not None
+    assert [(w.request, w.phase, w.tokens) for w in step.plan.batch] == [("1", "decode", 1), ("2", "prefill", 9)]
+
+
+def test_without_chunking_a_prefill_waits_for_the_whole_budget_or_runs_alone() -> None:
+    engine = scripted_engine(64, block_size=4, token_budget=10, chunked_prefill=False)
+    engine.submit(spec([1] * 6, 3))
+    engine.submit(spec([2] * 30, 3))
+    assert engine.step().plan.batch == (ev.Work("1", "prefill", 0, 6),)  # type: ignore[union-attr]
+    assert waits(engine) == {"2": TokenBudgetSpent(30, 6, 10)}
+    engine.run(2)
+    assert engine.step().plan.batch == (ev.Work("2", "prefill", 0, 30),)  # type: ignore[union-attr]
+
+
+def test_no_more_run_than_allowed() -> None:
+    engine = scripted_engine(64, block_size=4, max_running=3)
+    engine.submit(spec([1], 5))
+    engine.submit(spec([2], 5, n=3))
+    engine.step()
+    assert waits(engine)["2.0"] == MaxRunning(3, 1, 3)
+    assert waits(engine)["2.1"] == AwaitsPrefill("2.0")
+
+
+def test_the_last_to_come_is_preempted_and_the_record_says_for_whom() -> None:
+    engine = scripted_engine(7, block_size=2, prefix_cache=False)
+    for token in (1, 2, 3):
+        engine.submit(spec([token] * 3, 8))
+    engine.submit(spec([4] * 6, 1))
+    while not (preempted := planned(engine, ev.Preempted)):
+        pass
+    first = preempted[0]
+    assert isinstance(first, ev.Preempted)
+    assert first.request == "3"
+    assert first.reason == NeededBlocks("2", 1, 0, 0, ("1",))
+    assert engine.state.requests["3"].state == "PREEMPTED"
+    assert waits(engine)["3"] == AfterPreemption("3")
+    assert waits(engine)["4"] == BehindOlder()
+
+
+def test_a_higher_priority_is_admitted_first_and_preempted_last() -> None:
+    engine = scripted_engine(5, block_size=2, max_running=2, prefix_cache=False)
+    engine.submit(spec([1] * 3, 6))
+    engine.submit(spec([2] * 3, 6, priority=1))
+    engine.step()
+    assert next(iter(engine.state.running)) == "2"
+    while not (preempted := planned(engine, ev.Preempted)):
+        pass
+    assert [event.request for event in preempted] == ["1"]  # type: ignore[attr-defined]
+
+
+def test_longest_prefix_match_admits_the_cached_prompt_first() -> None:
+    for policy, first in (("fcfs", "2"), ("lpm", "3")):
+        engine = scripted_engine(64, block_size=2, max_running=1, policy=policy)
+        engine.submit(spec([1, 2, 3, 4, 5], 1))
+        engine.run()
+        engine.submit(spec([9] * 5, 2))
+        engine.submit(spec([1, 2, 3, 4, 9], 2))
+        step = engine.step()
+        assert step is not None
+        assert [work.request for work in step.plan.batch] == [first]
+
+
+def test_samples_share_the_prompt_and_copy_its_last_block_on_write() -> None:
+    engine = scripted_engine(64, block_size=4)
+    engine.submit(spec([1] * 6, 3, n=3))
+    engine.step()
+    tables = [engine.state.requests[f"1.{sample}"].table for sample in range(3)]
+    assert tables[0] == tables[1] == tables[2]
+    assert [engine.state.blocks.ref_count[block] for block in tables[0]] == [3, 3]
+    copies = planned(engine, ev.Copied)
+    assert [(e.request, e.index, e.tokens) for e in copies] == [("1.0", 1, 2), ("1.1", 1, 2)]  # type: ignore[attr-defined]
+    assert engine.state.blocks.ref_count[tables[2][0]] == 3
+
+
+def test_aborting_the_sample_that_prefills_hands_its_place_on() -> None:
+    engine = scripted_engine(64, block_size=4, token_budget=3)
+    engine.submit(spec([1] * 9, 3, n=3))
+    engine.step()
+    engine.abort("1.0")
+    assert engine.state.requests["1.1"].leader is None
+    assert engine.state.requests["1.2"].wait == AwaitsPrefill("1.1")
+    engine.run()
+    assert not engine.busy
+
+
+def test_an_impossible_request_ends_at_once_with_its_numbers() -> None:
+    engine = scripted_engine(4, block_size=4, max_context=100)
+    for prompt in ([1] * 17, [1] * 100, [99]):
+        engine.submit(spec(prompt, 2))
+    assert not engine.busy
+    assert engine.state.totals.finished == 3
+
+
+def test_a_plan_changes_nothing() -> None:
+    from engine import keyframe
+
+    engine = scripted_engine(9, block_size=2)
+    for token in (1, 2, 3):
+        engine.submit(spec([token] * 3, 8))
+    while engine.busy:
+        before = keyframe.pack(engine.state)
+        assert engine.scheduler.plan(engine.state) == engine.scheduler.plan(engine.state)
+        assert keyframe.pack(engine.state) == before
+        engine.step()
