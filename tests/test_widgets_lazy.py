@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 from tests.widget_gallery import Blocks, Heads, Lanes, Radix, Rows, Tokens, WidgetApp
 from workbench.widgets.blockmap import BlockMap
 from workbench.widgets.gantt import Gantt
@@ -12,6 +15,18 @@ from workbench.widgets.tokentext import TokenText
 from workbench.widgets.treeview import LineTree, VisibleNodes
 
 SIZE = (80, 24)
+
+IMPORT_ALL = """
+import importlib, pkgutil, sys, workbench.widgets as widgets
+for module in pkgutil.iter_modules(widgets.__path__, "workbench.widgets."):
+    importlib.import_module(module.name)
+print([name for name in ("numpy", "torch", "transformers", "sqlite3") if name in sys.modules])
+"""
+
+
+def test_importing_the_panes_imports_nothing_slow() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORT_ALL], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 async def test_a_table_of_ten_million_rows_reads_the_rows_on_screen() -> None:

@@ -357,6 +357,7 @@ class WidgetApp(App[None]):
         for each in THEMES:
             self.register_theme(each)
         self.theme = theme
+        self.set_class(ascii_glyphs, "-ascii")
         self.panes = panes
 
     def get_theme_variable_defaults(self) -> dict[str, str]:

@@ -7,7 +7,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from rich.segment import Segment
+from rich.style import Style
 
+from workbench.widgets.cells import cell_len, safe
 from workbench.widgets.glyphs import Glyphs
 from workbench.widgets.inks import Brush, Ink
 
@@ -48,12 +50,21 @@ def shares(amounts: Sequence[float], total: float, width: int) -> list[int]:
 
 
 def stacked(parts: Sequence[Part], total: float, width: int, brush: Brush) -> list[Segment]:
-    """Return parts side by side on a track of `total`, each ended by a thin gap to its neighbour."""
+    """Return parts side by side on a track of `total`, each with its label where it fits."""
+    cells = shares([part.amount for part in parts], total, width)
+    drawn = [_part(part, room, brush) for part, room in zip(parts, cells, strict=True) if room]
+    rest = width - sum(cells)
+    track = [brush.segment(brush.glyphs.track * rest, "faint")] if rest else []
+    return [segment for segments in drawn for segment in segments] + track
+
+
+def _part(part: Part, cells: int, brush: Brush) -> list[Segment]:
+    """Return one part, ended by a thin gap to its neighbour."""
     glyphs = brush.glyphs
-    segments = [
-        brush.segment(glyphs.eighths[-1] * (cells - 1) + glyphs.segment_end, part.ink)
-        for part, cells in zip(parts, shares([part.amount for part in parts], total, width), strict=True)
-        if cells
-    ]
-    rest = width - sum(len(segment.text) for segment in segments)
-    return [*segments, brush.segment(glyphs.track * rest, "faint")] if rest else segments
+    label = f" {safe(part.label)} " if part.label else ""
+    if cell_len(label) >= cells:
+        label = ""
+    ink = brush.inks[part.ink]
+    on_bar = Style(color=brush.base.bgcolor, bgcolor=ink.color, bold=True)
+    bar = glyphs.eighths[-1] * (cells - 1 - cell_len(label)) + glyphs.segment_end
+    return [*([Segment(label, on_bar)] if label else []), brush.segment(bar, part.ink)]

@@ -223,8 +223,7 @@ class BlockMap(CursorPane):
             return brush.segment(look.mark_changed, "changed")
         if grid.per_cell == 1 or not cell.used:
             return brush.segment(look.mark, look.ink)
-        shades = self.glyphs.shades
-        return brush.segment(shades[max(1, round(cell.used * (len(shades) - 1)))], look.ink)
+        return brush.segment(look.mark if cell.used > 0.5 else self.glyphs.sparse, look.ink)
 
     def foot_lines(self) -> Sequence[list[Segment]]:
         width = self.body_width
@@ -232,11 +231,12 @@ class BlockMap(CursorPane):
 
     def _legend(self) -> list[Span]:
         spans = []
+        if (per_cell := self.grid.per_cell) > 1:
+            spans += [Span(f"1 cell = {per_cell} blocks, + zooms in  ", "warn")]
+            spans += [Span(self.glyphs.sparse, "kv-owned"), Span(" mostly free  ", "dim")]
         for state, look in looks(self.glyphs).items():
             spans += [Span(look.mark, look.ink), Span(f" {look.name} {self.counts[state]}  ", "dim")]
         spans += [Span(looks(self.glyphs)[BlockState.OWNED].mark_changed, "changed"), Span(" changed  ", "dim")]
-        if (per_cell := self.grid.per_cell) > 1:
-            spans.append(Span(f"1 cell = {per_cell} blocks  + zooms in", "dim"))
         return spans
 
     @property

@@ -35,7 +35,6 @@ class Glyphs:
     segment_end: str
     # vertical bars: eighths of a line
     levels: str
-    shades: str
     # heatmap: text ramp where colour cannot carry the value
     ramp: str
     half_blocks: bool
@@ -49,6 +48,7 @@ class Glyphs:
     cached_now: str
     owned_now: str
     shared_now: str
+    sparse: str
     # steps
     prefill_step: str
     decode_step: str
@@ -109,7 +109,6 @@ UNICODE = Glyphs(
     track="░",
     segment_end="▌",
     levels=" ▁▂▃▄▅▆▇█",
-    shades=" ░▒▓█",
     ramp=" .:-=+*#%@",
     half_blocks=True,
     crosshair="◆",
@@ -121,6 +120,7 @@ UNICODE = Glyphs(
     cached_now="▓",
     owned_now="▣",
     shared_now="◈",
+    sparse="░",
     prefill_step="▪",
     decode_step="·",
     idle_step=" ",
@@ -171,7 +171,6 @@ ASCII = Glyphs(
     track=".",
     segment_end="|",
     levels=" _.-=#",
-    shades=" .:%#",
     ramp=" .:-=+*#%@",
     half_blocks=False,
     crosshair="X",
@@ -183,6 +182,7 @@ ASCII = Glyphs(
     cached_now="C",
     owned_now="@",
     shared_now="&",
+    sparse=":",
     prefill_step="#",
     decode_step=".",
     idle_step=" ",

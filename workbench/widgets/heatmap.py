@@ -250,18 +250,23 @@ class Heatmap(LinePane):
 
     def foot_lines(self) -> Sequence[list[Segment]]:
         window, width = self.window, self.body_width
-        pooled = window.rows_pooled * window.columns_pooled > 1
-        notes = [f"max {self._high:.4g}"]
-        if self.matrix and self.matrix.scale == "sqrt":
-            notes.append("square-root scale")
-        if pooled:
-            notes.append(f"pooled {window.rows_pooled}{self.glyphs.times}{window.columns_pooled}, largest shown")
-        note = "  ".join(notes)
         left = cut(self.readout(), width, self.glyphs.ellipsis)
         room = width - cell_len(left)
-        right = note if cell_len(note) + 2 <= room else ""
+        right = self._notes(window, room - 2)
         gap = " " * (room - cell_len(right))
         return [[self.brush.segment(left, "strong"), self.brush.segment(gap), self.brush.segment(right, "dim")]]
+
+    def _notes(self, window: Window, room: int) -> str:
+        """Return what must be known to read the colours, as much of it as there is room for."""
+        notes = []
+        if window.rows_pooled * window.columns_pooled > 1:
+            notes.append(f"pooled {window.rows_pooled}{self.glyphs.times}{window.columns_pooled}, largest shown")
+        notes.append(f"max {self._high:.4g}")
+        if self.matrix and self.matrix.scale == "sqrt":
+            notes.append("square-root scale")
+        while notes and cell_len("  ".join(notes)) > room:
+            notes.pop()
+        return "  ".join(notes)
 
     def readout(self) -> str:
         """Return the cell under the cross in words, its value exact."""

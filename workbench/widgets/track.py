@@ -36,7 +36,8 @@ class Track:
         """Return this track moved as little as brings `step` into view and leaves no empty end."""
         first = min(max(self.first, step - self.steps + 1), step)
         first = max(0, min(first, total - self.steps))
-        return Track(first - first % self.per_cell, self.cells, self.per_cell, self.per_step)
+        aligned = min(-(-first // self.per_cell), step // self.per_cell) * self.per_cell
+        return Track(aligned, self.cells, self.per_cell, self.per_step)
 
 
 def label_width(width: int) -> int:
