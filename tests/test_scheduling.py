@@ -94,7 +94,7 @@ def test_the_last_to_come_is_preempted_and_the_record_says_for_whom() -> None:
     assert engine.state.requests["3"].state == "PREEMPTED"
     assert waits(engine) == {"4": AfterPreemption("3")}
     engine.step()
-    assert waits(engine) == {"3": NoFreeBlocks(3, 0, 0), "4": BehindOlder()}
+    assert waits(engine) == {"3": NoFreeBlocks(3, 1, 0), "4": BehindOlder()}
 
 
 def test_a_higher_priority_is_admitted_first_and_preempted_last() -> None:
