@@ -1,0 +1,213 @@
+"""The engine behind its control channel: commands, refusals, and both sides surviving the other's death."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from queue import Queue
+from typing import BinaryIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import protocol as pr
+from engine.client import EngineClient
+from engine.engine import Engine
+from engine.host import Announce, Opened, serve
+from engine.params import EngineOptions, SamplingParams
+from engine.workload import Feeder, WorkloadError, check_workload, parse_workload
+from tests.scripted import scripted_engine
+
+
+class NoInspector:
+    def inspect(self, command: pr.Inspect) -> pr.Inspection:
+        raise ValueError(f"there is no request {command.request}")
+
+
+def encode(request: pr.RequestText) -> list[int]:
+    return [ord(character) % 50 for character in request.prompt or ""]
+
+
+class Served:
+    """A host on a thread, with pipes in between."""
+
+    def __init__(self, workload: Sequence[pr.RequestText] = ()) -> None:
+        self.engine = scripted_engine(32, block_size=4)
+        self.closed = 0
+        self.code: int | None = None
+        self._commands_out, self.commands = _pipe()
+        self.answers, answers_in = _pipe()
+        self._thread = threading.Thread(target=self._serve, args=(answers_in,))
+        self._thread.start()
+        self.send(pr.Open(model="m", session="s.wbs", options=EngineOptions(), workload=tuple(workload)))
+
+    def _serve(self, answers: BinaryIO) -> None:
+        self.code = serve(self._open, self._commands_out, answers)
+        answers.close()
+
+    def _open(self, command: pr.Open, announce: Announce) -> Opened:
+        if command.model == "broken":
+            raise ValueError("broken: has no\nconfig.json")
+        announce(pr.Loading(doing="weights"))
+        feeder = Feeder(command.workload, encode)
+        return Opened(self.engine, NoInspector(), encode, feeder, "s.wbs", lambda: None, self._close)
+
+    def _close(self) -> None:
+        self.closed += 1
+
+    def send(self, command: pr.Command) -> None:
+        pr.send(self.commands, command)
+
+    def until(self, kind: type[pr.Message]) -> pr.Message:
+        while not isinstance(answer := pr.receive_answer(self.answers), kind):
+            assert answer is not None, f"the host went away before it said {kind.__name__}"
+        return answer
+
+    def end(self) -> None:
+        self.commands.close()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        self._commands_out.close()
+        self.answers.close()
+
+
+def _pipe() -> tuple[BinaryIO, BinaryIO]:
+    read, write = os.pipe()
+    return os.fdopen(read, "rb"), os.fdopen(write, "wb")
+
+
+def paused(served: Served) -> pr.Progress:
+    answer = served.until(pr.Progress)
+    assert isinstance(answer, pr.Progress)
+    return paused(served) if answer.running else answer
+
+
+def text(prompt: str, **fields: int) -> pr.RequestText:
+    return pr.RequestText(prompt=prompt, params=SamplingParams(max_tokens=5), **fields)
+
+
+def test_stepping_running_and_closing() -> None:
+    served = Served([text("hello"), text("later", arrival_step=3)])
+    assert isinstance(served.until(pr.Ready), pr.Ready)
+    assert paused(served).step == 0
+    served.send(pr.Step(count=2, id=7))
+    assert paused(served).why == "stepped"
+    assert served.engine.state.step == 2
+    served.send(pr.Run())
+    assert paused(served).why == "idle"
+    assert served.engine.state.totals.finished == 2
+    served.send(pr.Close())
+    assert served.until(pr.Closed) == pr.Closed(session="s.wbs")
+    served.end()
+    assert (served.code, served.closed) == (0, 1)
+
+
+def test_the_end_of_the_channel_closes_the_session() -> None:
+    """A client that dies in the middle of a run leaves no orphan."""
+    served = Served([text("x" * 9)])
+    served.until(pr.Ready)
+    served.send(pr.Run())
+    served.end()
+    assert (served.code, served.closed) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        (pr.Abort(request="9"), "request 9 is not live: there is nothing to abort"),
+        (pr.Submit(request=pr.RequestText(prompt="")), "prompt is '': it must have at least one token"),
+        (pr.Inspect(request="9", position=0), "there is no request 9"),
+        (pr.Open(model="", session="", options=EngineOptions()), "Open is not possible now"),
+    ],
+)
+def test_a_command_that_cannot_be_obeyed_is_refused_in_one_line(command: pr.Command, error: str) -> None:
+    served = Served()
+    served.until(pr.Ready)
+    served.send(command)
+    answer = served.until(pr.Reply)
+    assert isinstance(answer, pr.Reply)
+    assert answer.error == error
+    served.end()
+
+
+def test_a_submission_while_running_gets_its_id() -> None:
+    served = Served([text("hello")])
+    served.until(pr.Ready)
+    served.send(pr.Submit(request=text("more", n=2), id=3))
+    assert served.until(pr.Reply) == pr.Reply(id=3, requests=("2.0", "2.1"))
+    served.end()
+
+
+def test_a_model_that_cannot_be_loaded_is_fatal_in_one_line() -> None:
+    served = Served()
+    broken = pr.Open(model="broken", session="", options=EngineOptions(), id=4)
+    stream = io.BytesIO()
+    pr.send(stream, broken)
+    answers = io.BytesIO()
+    assert serve(served._open, io.BytesIO(stream.getvalue()), answers) == 2
+    fatal = pr.receive_answer(io.BytesIO(answers.getvalue()))
+    assert fatal == pr.Fatal(id=4, error="broken: has no config.json", usage=True)
+    served.end()
+
+
+@given(st.binary(max_size=60))
+def test_nonsense_on_the_channel_ends_it_and_nothing_worse(data: bytes) -> None:
+    assert serve(_never, io.BytesIO(data), io.BytesIO()) == 0
+
+
+def _never(command: pr.Open, announce: Announce) -> Opened:
+    raise AssertionError("nothing was opened")
+
+
+def test_a_killed_engine_is_noticed_and_a_later_command_refused() -> None:
+    exits: Queue[int] = Queue()
+    client = EngineClient([sys.executable, "-c", "import time; time.sleep(60)"], print, exits.put)
+    os.kill(client.pid, 9)
+    assert exits.get(timeout=10) == -9
+    with pytest.raises(pr.ChannelError):
+        client.send(pr.Run())
+    assert client.close() == -9
+
+
+# -- workloads -------------------------------------------------------------------------------------------
+
+
+def test_a_workload_line_takes_the_command_lines_settings_where_it_says_nothing() -> None:
+    lines = ['{"prompt": "a", "top_p": 0.5, "stop": "x", "n": 2}', "", '{"prompt_ids": [1], "arrival_step": 4}']
+    first, second = parse_workload(lines, SamplingParams(temperature=0.5))
+    assert first.params == SamplingParams(temperature=0.5, top_p=0.5, stop=("x",))
+    assert (first.n, first.line, second.arrival_step, second.line) == (2, 1, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 2: "),
+        ('{"prompt": "a", "tempreature": 1}', "line 2: Object contains unknown field `tempreature`"),
+        ('{"prompt": "a", "prompt_ids": [1]}', "line 2: give exactly one of prompt, messages and prompt_ids"),
+        ('{"max_tokens": 3}', "line 2: give exactly one of prompt, messages and prompt_ids, not none"),
+        ('{"prompt": "a", "top_p": 7}', "line 2: top_p is 7"),
+        ('{"prompt": "a", "arrival_step": -1}', "line 2: arrival_step is -1"),
+        (b"\xff\xfe", "line 2: "),
+    ],
+)
+def test_a_bad_workload_line_is_named(line: str | bytes, message: str) -> None:
+    with pytest.raises(WorkloadError) as raised:
+        parse_workload(['{"prompt": "fine"}', line], SamplingParams())
+    assert str(raised.value).startswith(message)
+
+
+def test_a_prompt_that_can_never_run_is_named_by_its_line() -> None:
+    engine: Engine = scripted_engine(2, block_size=4)
+    requests = parse_workload(['{"prompt": "fits"}', '{"prompt": "does not fit here"}'], SamplingParams())
+    with pytest.raises(WorkloadError, match="line 2: the prompt needs 5 KV blocks of 4 tokens; the pool has 2"):
+        check_workload(requests, engine, encode)
+
+
+def test_an_empty_workload_is_refused() -> None:
+    with pytest.raises(WorkloadError, match="it has no requests"):
+        parse_workload(["", "  "], SamplingParams())
