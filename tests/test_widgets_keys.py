@@ -20,7 +20,8 @@ from workbench.widgets.blockmap import BlockMap
 from workbench.widgets.gantt import Gantt
 from workbench.widgets.headgrid import HeatGrid
 from workbench.widgets.heatmap import Heatmap, Matrix
-from workbench.widgets.pane import Activated, CellMoved, CursorMoved, LinePane, PaneMessage
+from workbench.widgets.messages import Activated, CellMoved, CursorMoved, PaneMessage
+from workbench.widgets.pane import LinePane
 from workbench.widgets.table import LineTable
 from workbench.widgets.textpane import TextPane
 from workbench.widgets.timeline import Timeline

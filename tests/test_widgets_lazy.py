@@ -12,7 +12,8 @@ from workbench.widgets.headgrid import HeatGrid
 from workbench.widgets.table import LineTable
 from workbench.widgets.timeline import StepMark, Timeline
 from workbench.widgets.tokentext import TokenText
-from workbench.widgets.treeview import LineTree, VisibleNodes
+from workbench.widgets.treenodes import VisibleNodes
+from workbench.widgets.treeview import LineTree
 
 SIZE = (80, 24)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from textual.geometry import Offset
 
-from workbench.widgets.pane import CursorMoved, LinePane
+from workbench.widgets.messages import CursorMoved
+from workbench.widgets.pane import LinePane
 
 
 class CursorPane(LinePane):

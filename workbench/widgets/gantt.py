@@ -15,7 +15,8 @@ from textual.geometry import Offset
 from workbench.widgets.cells import fit
 from workbench.widgets.glyphs import Glyphs
 from workbench.widgets.inks import Ink
-from workbench.widgets.pane import CellMoved, LinePane
+from workbench.widgets.messages import CellMoved
+from workbench.widgets.pane import LinePane
 from workbench.widgets.spans import Span, lay
 from workbench.widgets.track import Track, label_width, ruler, zoomed
 

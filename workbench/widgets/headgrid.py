@@ -11,7 +11,8 @@ from textual.geometry import Offset
 
 from workbench.widgets.cells import fit
 from workbench.widgets.inks import Ink
-from workbench.widgets.pane import CellMoved, LinePane
+from workbench.widgets.messages import CellMoved
+from workbench.widgets.pane import LinePane
 from workbench.widgets.pixels import PixelPen
 from workbench.widgets.pooling import levels, thumbnail
 

@@ -12,7 +12,8 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Offset
 
 from workbench.widgets.cells import cell_len, cut, fit
-from workbench.widgets.pane import CellMoved, LinePane
+from workbench.widgets.messages import CellMoved
+from workbench.widgets.pane import LinePane
 from workbench.widgets.pixels import PixelPen
 from workbench.widgets.pooling import Scale, highest, levels, max_pool
 

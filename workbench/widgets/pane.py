@@ -11,7 +11,6 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.geometry import Offset, Region, Size
-from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
@@ -19,6 +18,7 @@ from textual.strip import Strip
 from workbench.widgets.cells import cell_len
 from workbench.widgets.glyphs import UNICODE, Glyphs
 from workbench.widgets.inks import Brush, Ink, resolve
+from workbench.widgets.messages import Activated
 from workbench.widgets.spans import Span, lay
 from workbench.widgets.wrap import wrap
 
@@ -28,46 +28,6 @@ class HasGlyphs(Protocol):
     """An app that chose a glyph set."""
 
     glyphs: Glyphs
-
-
-class PaneMessage(Message):
-    """Something a person did in a pane; `control` lets handlers select by pane."""
-
-    def __init__(self, pane: LinePane) -> None:
-        super().__init__()
-        self.pane = pane
-
-    @property
-    def control(self) -> LinePane:
-        return self.pane
-
-
-class MovedMessage(PaneMessage):
-    """A message of which only the newest matters."""
-
-    def can_replace(self, message: Message) -> bool:
-        return isinstance(message, type(self)) and message.pane is self.pane
-
-
-class CursorMoved(MovedMessage):
-    """The cursor of a one-dimensional pane moved to item `index` (a row, token, block, node or step)."""
-
-    def __init__(self, pane: LinePane, index: int) -> None:
-        super().__init__(pane)
-        self.index = index
-
-
-class CellMoved(MovedMessage):
-    """The cursor of a two-dimensional pane moved to (`row`, `column`)."""
-
-    def __init__(self, pane: LinePane, row: int, column: int) -> None:
-        super().__init__(pane)
-        self.row = row
-        self.column = column
-
-
-class Activated(PaneMessage):
-    """Enter or a double click on the item under the cursor: drill in."""
 
 
 class LinePane(ScrollView, can_focus=True, inherit_bindings=False):
@@ -313,6 +273,3 @@ class LinePane(ScrollView, can_focus=True, inherit_bindings=False):
     def on_blur(self) -> None:
         self._brush = None
         self.refresh()
-
-
-__all__ = ["Activated", "CellMoved", "CursorMoved", "HasGlyphs", "LinePane", "PaneMessage"]
