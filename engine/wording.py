@@ -1,0 +1,279 @@
+"""Events and reasons as sentences for people, with the numbers that decided: the only place for such text.
+
+`token_text` gives a token's text, already harmless; other foreign text passes `display_text` here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+from engine import events as ev
+from engine import reasons as why_
+from engine.reasons import FinishDetail, Reason
+from engine.sanitise import display_text
+
+TokenText = Callable[[int], str]
+
+
+def sentence(event: ev.Event, token_text: TokenText) -> str:
+    """`event` in plain words, on one line."""
+    return _SENTENCES[type(event)](event, token_text)
+
+
+def why(reason: Reason, token_text: TokenText) -> str:
+    """`reason` in plain words: the part of a sentence that follows "because" or a colon."""
+    return _REASONS[type(reason)](reason, token_text)
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 block`, `2 blocks`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def ranges(numbers: Sequence[int], most: int = 6) -> str:
+    """Numbers in the order given, runs joined, the end left out when there are many: `3–6 9 12 …`."""
+    starts = [0, *(i + 1 for i, (a, b) in enumerate(pairwise(numbers)) if b != a + 1), len(numbers)]
+    runs = [numbers[start:stop] for start, stop in pairwise(starts) if stop > start]
+    parts = [str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs]
+    return " ".join(parts[:most]) + (" …" if len(parts) > most else "")
+
+
+def _blocks(numbers: Sequence[int]) -> str:
+    return f"block {numbers[0]}" if len(numbers) == 1 else f"{len(numbers):,} blocks ({ranges(numbers)})"
+
+
+def _quoted(token: int, token_text: TokenText) -> str:
+    return f"'{token_text(token)}'"
+
+
+def _names(requests: Iterable[str]) -> str:
+    return ", ".join(requests)
+
+
+def _room(need: int, free: int, evictable: int) -> str:
+    return f"needs {plural(need, 'block')}, {free} free + {evictable} evictable"
+
+
+# -- reasons -------------------------------------------------------------------------------------------
+
+
+def _token_budget_spent(reason: why_.TokenBudgetSpent, _text: TokenText) -> str:
+    return f"needs {plural(reason.need, 'token')}, and {reason.used} of this step's {reason.budget} are spent"
+
+
+def _max_running(reason: why_.MaxRunning, _text: TokenText) -> str:
+    wanted = "" if reason.need == 1 else f"needs {reason.need} places, and "
+    return f"{wanted}{reason.running} of at most {reason.limit} requests run already"
+
+
+def _diverged(reason: why_.Diverged, text: TokenText) -> str:
+    wanted, cached = _quoted(reason.wanted, text), _quoted(reason.cached, text)
+    return f"at position {reason.position} the prompt has {wanted} where cached block {reason.block} has {cached}"
+
+
+def _block_not_full(reason: why_.BlockNotFull, _text: TokenText) -> str:
+    left = plural(reason.tokens, "token")
+    verb = "is" if reason.tokens == 1 else "are"
+    return f"{left} {verb} left from position {reason.position} on, fewer than a block's {reason.block_size}"
+
+
+def _evicted_earlier(reason: why_.EvictedEarlier, _text: TokenText) -> str:
+    return (
+        f"the block at position {reason.position} was evicted in step {reason.evicted_step}"
+        f" to make room for request {reason.for_request}"
+    )
+
+
+def _last_token_needed(reason: why_.LastTokenNeeded, _text: TokenText) -> str:
+    return (
+        f"the block at position {reason.position} is cached too, but the last prompt token must be computed:"
+        " its logits choose the first new one"
+    )
+
+
+def _needed_blocks(reason: why_.NeededBlocks, _text: TokenText) -> str:
+    others = f"; {_names(reason.others)} could have gone instead" if reason.others else "; no other could go"
+    room = _room(reason.need, reason.free, reason.evictable)
+    return f"request {reason.for_request} {room}, and this one came last{others}"
+
+
+_REASONS: Final[Mapping[type[Reason], Callable[[Any, TokenText], str]]] = {
+    why_.Arrived: lambda _reason, _text: "it has just arrived, and no step has considered it yet",
+    why_.TokenBudgetSpent: _token_budget_spent,
+    why_.NoFreeBlocks: lambda reason, _text: _room(reason.need, reason.free, reason.evictable),
+    why_.MaxRunning: _max_running,
+    why_.BehindOlder: lambda _reason, _text: "a request before it in line has not been admitted",
+    why_.AwaitsPrefill: lambda r, _text: f"it starts on the blocks of {r.request} once that has prefilled",
+    why_.AfterPreemption: lambda r, _text: f"nothing is admitted in a step that had to preempt ({r.victim})",
+    why_.RolledBack: lambda _reason, _text: "its step failed, and what that could have written was dropped",
+    why_.Diverged: _diverged,
+    why_.BlockNotFull: _block_not_full,
+    why_.NeverComputed: lambda r, _text: f"nothing cached continues the prompt at position {r.position}",
+    why_.EvictedEarlier: _evicted_earlier,
+    why_.LastTokenNeeded: _last_token_needed,
+    why_.CacheOff: lambda _reason, _text: "the prefix cache is off",
+    why_.NeededBlocks: _needed_blocks,
+}
+
+
+# -- events --------------------------------------------------------------------------------------------
+
+
+def _submitted(event: ev.Submitted, _text: TokenText) -> str:
+    which = f" (sample {event.sample + 1} of {event.samples})" if event.samples > 1 else ""
+    params = event.params
+    chosen = "greedy" if params.greedy else f"temperature {params.temperature:g}"
+    prompt = plural(len(event.prompt_ids), "prompt token")
+    return f"request {event.request}{which} arrives: {prompt}, at most {params.max_tokens} to generate, {chosen}"
+
+
+def _waiting(event: ev.Waiting, text: TokenText) -> str:
+    return f"request {event.request} waits: {why(event.reason, text)}"
+
+
+def _prefix_matched(event: ev.PrefixMatched, text: TokenText) -> str:
+    found = f"{event.tokens} of {plural(event.looked_up, 'token')} cached"
+    blocks = f" in {_blocks(event.blocks)}" if event.blocks else ""
+    return f"request {event.request} finds {found}{blocks}: {why(event.end, text)}"
+
+
+def _evicted(event: ev.Evicted, _text: TokenText) -> str:
+    hits = "never hit" if event.hits == 0 else f"hit {event.hits}×"
+    return (
+        f"{_blocks(event.blocks)} evicted from node {event.node} to make room for request {event.for_request}:"
+        f" {plural(event.tokens, 'token')} lost, last used in step {event.last_use_step}, {hits} ({event.policy})"
+    )
+
+
+def _allocated(event: ev.Allocated, _text: TokenText) -> str:
+    return f"request {event.request} takes {_blocks(event.blocks)} at index {event.index} of its table"
+
+
+def _copied(event: ev.Copied, _text: TokenText) -> str:
+    return (
+        f"request {event.request} writes into shared block {event.source}: the first"
+        f" {plural(event.tokens, 'token')} are copied to block {event.block}, its own from now on"
+    )
+
+
+def _admitted(event: ev.Admitted, _text: TokenText) -> str:
+    verb = "resumes" if event.resumed else "is admitted"
+    return (
+        f"request {event.request} {verb}: {event.cached_tokens} of {plural(event.tokens, 'token')} cached,"
+        f" needs {plural(event.need_blocks, 'block')}, {event.free_blocks} free"
+    )
+
+
+def _preempted(event: ev.Preempted, text: TokenText) -> str:
+    return (
+        f"request {event.request} is preempted: {why(event.reason, text)};"
+        f" it gives up {plural(event.released_blocks, 'block')},"
+        f" at most {plural(event.recompute_tokens, 'token')} to compute again"
+    )
+
+
+def batch_words(batch: Sequence[ev.Work]) -> str:
+    """A batch by phase: `decode 1 2 · prefill 4 (64 from 0)`."""
+    decode = [work.request for work in batch if work.phase == "decode"]
+    prefill = [f"{w.request} ({w.tokens} from {w.start})" for w in batch if w.phase == "prefill"]
+    parts = [f"{name} {' '.join(items)}" for name, items in (("decode", decode), ("prefill", prefill)) if items]
+    return " · ".join(parts) or "nothing to run"
+
+
+def _scheduled(event: ev.Scheduled, _text: TokenText) -> str:
+    used = sum(work.tokens for work in event.batch)
+    return f"the batch: {batch_words(event.batch)}, {used} of {plural(event.budget, 'token')}"
+
+
+def _computed(event: ev.Computed, _text: TokenText) -> str:
+    positions = plural(sum(work.tokens for work in event.batch), "position")
+    return f"{positions} of {plural(len(event.batch), 'request')} computed"
+
+
+def _cached(event: ev.Cached, _text: TokenText) -> str:
+    verb = "are full and enter" if len(event.blocks) > 1 else "is full and enters"
+    where = f"new node {event.node} under {event.parent}" if event.created else f"node {event.node}"
+    return f"request {event.request}: {_blocks(event.blocks)} {verb} the tree at {where}"
+
+
+def _split(event: ev.Split, _text: TokenText) -> str:
+    kept = plural(event.at, "block")
+    return f"node {event.node} splits: it keeps its first {kept}, the rest moves to new node {event.child}"
+
+
+def _kept_private(event: ev.KeptPrivate, _text: TokenText) -> str:
+    return (
+        f"request {event.request} keeps full block {event.block} to itself:"
+        f" block {event.twin} in the tree holds the same tokens"
+    )
+
+
+def _token(event: ev.Token, text: TokenText) -> str:
+    how = "the most likely one" if event.draw is None else f"by draw u = {event.draw:.4f}"
+    token = _quoted(event.token, text)
+    return f"request {event.request} gets {token} at position {event.position}, {how}"
+
+
+def _finished(event: ev.Finished, _text: TokenText) -> str:
+    ending = _ENDINGS[event.detail]
+    numbers = f" ({event.need:,} needed, {event.limit:,} there)" if event.limit else ""
+    said = f": {display_text(event.message)}" if event.message else ""
+    after = plural(event.output_tokens, "token")
+    return f"request {event.request} ends ({event.reason}) after {after}, {ending}{numbers}{said}"
+
+
+_ENDINGS: Final[Mapping[FinishDetail, str]] = {
+    "eos": "with the model's end token",
+    "stop_id": "with one of its stop ids",
+    "stop_string": "with one of its stop strings",
+    "max_tokens": "the most it asked for",
+    "context": "the model's context is full",
+    "kv_full": "it fills the whole KV pool",
+    "aborted": "aborted on request",
+    "does_not_fit": "refused at once",
+    "step_failed": "its step failed again",
+}
+
+
+def _step_committed(event: ev.StepCommitted, _text: TokenText) -> str:
+    parts = {
+        "plan": event.plan_ns,
+        "forward": event.forward_ns,
+        "sample": event.sample_ns,
+        "commit": event.commit_ns,
+    }
+    times = ", ".join(f"{name} {ns / 1e6:.1f}" for name, ns in parts.items())
+    total = sum(parts.values()) / 1e6
+    return f"step {event.step} is committed: {plural(event.tokens, 'token')} in {total:.1f} ms ({times})"
+
+
+def _step_failed(event: ev.StepFailed, _text: TokenText) -> str:
+    ended = f"; {_names(event.ended)} ended with it" if event.ended else ""
+    return f"step {event.step} failed, its requests wait again{ended}: {display_text(event.error)}"
+
+
+_SENTENCES: Final[Mapping[type[ev.Event], Callable[[Any, TokenText], str]]] = {
+    ev.Submitted: _submitted,
+    ev.Waiting: _waiting,
+    ev.PrefixMatched: _prefix_matched,
+    ev.Evicted: _evicted,
+    ev.Allocated: _allocated,
+    ev.Copied: _copied,
+    ev.Admitted: _admitted,
+    ev.Preempted: _preempted,
+    ev.Scheduled: _scheduled,
+    ev.Computed: _computed,
+    ev.Cached: _cached,
+    ev.Split: _split,
+    ev.KeptPrivate: _kept_private,
+    ev.Started: lambda event, _text: f"request {event.request} runs: its prompt is computed",
+    ev.Shared: lambda event, _text: f"request {event.request} runs on the blocks of {event.source}",
+    ev.Token: _token,
+    ev.Finished: _finished,
+    ev.StepCommitted: _step_committed,
+    ev.StepFailed: _step_failed,
+}
+
+__all__ = ["TokenText", "batch_words", "plural", "ranges", "sentence", "why"]

@@ -1,0 +1,153 @@
+"""Sentences for every event and reason, with their numbers."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from engine import events as ev
+from engine import reasons as re
+from engine.params import SamplingParams
+from engine.wording import ranges, sentence, why
+
+AT = {"branch": 0, "step": 42}
+WORK = ev.Work("4", "prefill", 0, 64)
+ROOM = re.NoFreeBlocks(need=12, free=9, evictable=2)
+
+REASONS = {
+    re.Arrived(): "it has just arrived, and no step has considered it yet",
+    re.TokenBudgetSpent(need=64, used=100, budget=128): "needs 64 tokens, and 100 of this step's 128 are spent",
+    ROOM: "needs 12 blocks, 9 free + 2 evictable",
+    re.MaxRunning(need=1, running=8, limit=8): "8 of at most 8 requests run already",
+    re.MaxRunning(need=4, running=6, limit=8): "needs 4 places, and 6 of at most 8 requests run already",
+    re.BehindOlder(): "a request before it in line has not been admitted",
+    re.AwaitsPrefill("3.0"): "it starts on the blocks of 3.0 once that has prefilled",
+    re.AfterPreemption("4"): "nothing is admitted in a step that had to preempt (4)",
+    re.RolledBack(): "its step failed, and what that could have written was dropped",
+    re.Diverged(position=12, wanted=5, cached=6, block=7): (
+        "at position 12 the prompt has '<5>' where cached block 7 has '<6>'"
+    ),
+    re.BlockNotFull(position=96, tokens=5, block_size=16): (
+        "5 tokens are left from position 96 on, fewer than a block's 16"
+    ),
+    re.NeverComputed(96): "nothing cached continues the prompt at position 96",
+    re.EvictedEarlier(position=96, evicted_step=31, for_request="4"): (
+        "the block at position 96 was evicted in step 31 to make room for request 4"
+    ),
+    re.LastTokenNeeded(96): (
+        "the block at position 96 is cached too, but the last prompt token must be computed:"
+        " its logits choose the first new one"
+    ),
+    re.CacheOff(): "the prefix cache is off",
+    re.NeededBlocks(for_request="3", need=2, free=0, evictable=1, others=("1", "2")): (
+        "request 3 needs 2 blocks, 0 free + 1 evictable, and this one came last; 1, 2 could have gone instead"
+    ),
+}
+
+SUBMITTED = ev.Submitted(
+    request="3.1",
+    arrival=2,
+    priority=0,
+    sample=1,
+    samples=4,
+    leader="3.0",
+    params=SamplingParams(temperature=0.8),
+    prompt_ids=(1, 2),
+    **AT,
+)
+
+EVENTS = {
+    ev.Waiting(request="5", reason=ROOM, **AT): "request 5 waits: needs 12 blocks, 9 free + 2 evictable",
+    ev.PrefixMatched(request="2", blocks=(3, 4), tokens=32, looked_up=40, end=re.NeverComputed(32), **AT): (
+        "request 2 finds 32 of 40 tokens cached in 2 blocks (3–4): nothing cached continues the prompt at"
+        " position 32"
+    ),
+    ev.Evicted(node=9, blocks=(7,), tokens=16, hits=0, last_use_step=3, policy="lru", for_request="5", **AT): (
+        "block 7 evicted from node 9 to make room for request 5: 16 tokens lost, last used in step 3,"
+        " never hit (lru)"
+    ),
+    ev.Allocated(request="5", index=2, blocks=(7, 8, 11), **AT): (
+        "request 5 takes 3 blocks (7–8 11) at index 2 of its table"
+    ),
+    ev.Copied(request="3.1", index=1, source=4, block=9, tokens=5, **AT): (
+        "request 3.1 writes into shared block 4: the first 5 tokens are copied to block 9, its own from now on"
+    ),
+    ev.Admitted(request="5", resumed=True, cached_tokens=32, tokens=90, need_blocks=4, free_blocks=6, **AT): (
+        "request 5 resumes: 32 of 90 tokens cached, needs 4 blocks, 6 free"
+    ),
+    ev.Preempted(
+        request="5", reason=re.NeededBlocks("3", 1, 0, 0, ()), released_blocks=6, recompute_tokens=90, **AT
+    ): (
+        "request 5 is preempted: request 3 needs 1 block, 0 free + 0 evictable, and this one came last;"
+        " no other could go; it gives up 6 blocks, at most 90 tokens to compute again"
+    ),
+    ev.Scheduled(batch=(WORK, ev.Work("1", "decode", 9, 1)), budget=128, **AT): (
+        "the batch: decode 1 · prefill 4 (64 from 0), 65 of 128 tokens"
+    ),
+    ev.Computed(batch=(WORK,), **AT): "64 positions of 1 request computed",
+    ev.Cached(request="1", index=3, blocks=(9,), hashes=(1,), node=4, parent=2, created=True, **AT): (
+        "request 1: block 9 is full and enters the tree at new node 4 under 2"
+    ),
+    ev.Split(node=4, child=9, at=2, **AT): (
+        "node 4 splits: it keeps its first 2 blocks, the rest moves to new node 9"
+    ),
+    ev.KeptPrivate(request="2", index=0, block=12, hash=1, twin=7, **AT): (
+        "request 2 keeps full block 12 to itself: block 7 in the tree holds the same tokens"
+    ),
+    ev.Started(request="4", **AT): "request 4 runs: its prompt is computed",
+    ev.Shared(request="3.1", source="3.0", **AT): "request 3.1 runs on the blocks of 3.0",
+    ev.Token(request="2", position=161, token=8, draw=0.6132, **AT): (
+        "request 2 gets '<8>' at position 161, by draw u = 0.6132"
+    ),
+    ev.Finished(
+        request="9", reason="error", detail="does_not_fit", output_tokens=0, need=99, limit=64, **AT
+    ): "request 9 ends (error) after 0 tokens, refused at once (99 needed, 64 there)",
+    ev.StepCommitted(
+        tokens=66, started_ns=0, plan_ns=200_000, forward_ns=3_400_000, sample_ns=300_000, commit_ns=200_000, **AT
+    ): "step 42 is committed: 66 tokens in 4.1 ms (plan 0.2, forward 3.4, sample 0.3, commit 0.2)",
+    ev.StepFailed(error="boom\x1b[31m", ended=("4",), **AT): (
+        "step 42 failed, its requests wait again; 4 ended with it: boom␛[31m"
+    ),
+}  # fmt: skip
+
+
+CASES = [
+    (
+        SUBMITTED,
+        "request 3.1 (sample 2 of 4) arrives: 2 prompt tokens, at most 64 to generate, temperature 0.8",
+    ),
+    *EVENTS.items(),
+]
+
+
+def text(token: int) -> str:
+    return f"<{token}>"
+
+
+@pytest.mark.parametrize(("reason", "words"), REASONS.items(), ids=lambda value: type(value).__name__)
+def test_a_reason_reads_as(reason: re.Reason, words: str) -> None:
+    assert why(reason, text) == words
+
+
+@pytest.mark.parametrize(("event", "words"), CASES, ids=lambda value: type(value).__name__)
+def test_an_event_reads_as(event: ev.Event, words: str) -> None:
+    assert sentence(event, text) == words
+
+
+def test_every_reason_and_event_has_words() -> None:
+    reasons = {*get_args(re.WaitReason), *get_args(re.MatchEnd), re.NeededBlocks}
+    assert {type(reason) for reason in REASONS} == reasons
+    assert {type(event) for event, _ in CASES} == set(get_args(ev.AnyEvent))
+
+
+@pytest.mark.parametrize("detail", get_args(re.FinishDetail))
+def test_every_ending_has_words(detail: re.FinishDetail) -> None:
+    event = ev.Finished(request="1", reason="stop", detail=detail, output_tokens=1, message="x\n", **AT)
+    assert sentence(event, text).endswith(": x⏎")
+
+
+def test_runs_of_numbers_are_joined_and_long_lists_cut() -> None:
+    assert ranges([3, 4, 5, 9, 8]) == "3–5 9 8"
+    assert ranges([]) == ""
+    assert ranges(range(0, 40, 2)) == "0 2 4 6 8 10 …"
