@@ -116,10 +116,10 @@ def test_top_p_keeps_one_when_the_first_alone_exceeds_it(top_p):
 
 
 def test_top_p_removes_the_candidate_that_finds_exactly_p_before_it():
-    logits = np.log(np.array([0.5, 0.25, 0.125, 0.125], np.float32))
-    params = SamplingParams(temperature=1.0, top_p=0.75)
+    logits = np.zeros(4, np.float32)
+    params = SamplingParams(temperature=1.0, top_p=0.5)
     assert np.isfinite(kept_logits(logits, params)).tolist() == [True, True, False, False]
-    assert np.isfinite(warped(logits, params)).tolist() == [True, True, False, False]
+    assert np.isfinite(warped(logits, params)).sum() == 2
 
 
 def test_top_k_keeps_what_ties_with_the_last():
@@ -260,6 +260,14 @@ def test_all_logits_equal_gives_every_token_its_turn_in_order_of_id():
     assert details.token == int(details.draw * 1000)
 
 
+@pytest.mark.parametrize(("draw", "token"), [(0.0, 0), (0.25, 1), (0.4999, 1), (0.75, 3), (1 - 2**-53, 3)])
+def test_an_interval_holds_its_lower_edge_but_not_its_upper(draw, token, monkeypatch):
+    monkeypatch.setattr("engine.sampling.uniform", lambda *key: draw)
+    details = details_of(np.zeros(4, np.float32), row_for(SamplingParams(temperature=1.0)))
+    assert details.token == token
+    assert details.interval == (token / 4, (token + 1) / 4)
+
+
 def test_a_ranking_orders_ties_by_id_and_leaves_out_minus_infinity():
     ranking = Ranking(np.array([1, 2, -np.inf, 2, 3], np.float32))
     assert ranking.ids.tolist() == [4, 1, 3, 0]
@@ -336,10 +344,10 @@ def test_only_stages_that_are_switched_on_run():
 
 @given(st.lists(st.integers(-1, 70), max_size=100), st.lists(st.integers(-1, 70), max_size=200))
 def test_a_history_counts_like_the_whole_list_would(prompt, output):
-    history = TokenHistory(prompt, output[:20], 64)
+    history = TokenHistory(prompt, output[:2], 64)
     early = history.seen()
     frozen = early.ids.tolist(), early.output_counts.tolist()
-    for token in output[20:]:
+    for token in output[2:]:
         history.append(token)
     seen = history.seen()
     known = {token for token in prompt + output if 0 <= token < 64}
@@ -406,6 +414,8 @@ def test_stages_tell_their_settings_and_how_many_they_kept():
         ("min_p", 0.6, 2),
     ]
     assert [details.candidates.removing_stage(i) for i in range(5)] == [None, None, "min_p", "top_p", "top_k"]
+    assert details.candidates.number.tolist() == pytest.approx([0, 0, 0.2 / 0.9, 0.9 / 0.96, 5])
+    assert details.stages[-1].threshold == pytest.approx(0.6 * 0.4 / 0.9)
 
 
 def test_the_chosen_token_is_shown_even_far_down():
@@ -416,6 +426,7 @@ def test_the_chosen_token_is_shown_even_far_down():
     )  # fmt: skip
     assert len(details.candidates) == 21
     assert details.candidates.ids[-1] == details.token == details.rank - 1
+    assert details.candidates.prob[-1] == pytest.approx(details.probability)
 
 
 def test_a_penalised_greedy_choice_shows_each_stage():
