@@ -1,0 +1,31 @@
+"""Questions about KV blocks: what happened to each, and when."""
+
+from __future__ import annotations
+
+from sessions.records import BlockChange
+from sessions.tables import FOREVER, Tables
+
+
+class BlockQueries(Tables):
+    """The `blocks` table."""
+
+    def block_history(self, block: int, branch: int = 0) -> list[BlockChange]:
+        """Everything that ever happened to a block, oldest first."""
+        return self._records(
+            BlockChange, "SELECT * FROM blocks WHERE branch = ? AND block = ? ORDER BY seq", branch, block
+        )
+
+    def last_change(self, block: int, step: int | None = None, branch: int = 0) -> BlockChange | None:
+        """The latest change of a block up to and including `step`."""
+        found = self._records(
+            BlockChange,
+            "SELECT * FROM blocks WHERE branch = ? AND block = ? AND step <= ? ORDER BY seq DESC LIMIT 1",
+            branch, block, FOREVER if step is None else step,
+        )  # fmt: skip
+        return found[0] if found else None
+
+    def block_changes(self, step: int, branch: int = 0) -> list[BlockChange]:
+        """Every change of a block in `step`, in order."""
+        return self._records(
+            BlockChange, "SELECT * FROM blocks WHERE branch = ? AND step = ? ORDER BY seq", branch, step
+        )

@@ -1,0 +1,49 @@
+"""Events that are decisions, with the code of their reason and the numbers that decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from engine import events as ev
+from sessions.rows import Row
+
+CODES: Final[Mapping[type[ev.Event], Callable[[Any], str]]] = {
+    ev.Waiting: lambda event: code_of(event.reason),
+    ev.PrefixMatched: lambda event: code_of(event.end),
+    ev.Evicted: lambda event: str(event.policy),
+    ev.Admitted: lambda event: "resumed" if event.resumed else "new",
+    ev.Preempted: lambda event: code_of(event.reason),
+    ev.KeptPrivate: lambda _event: "twin",
+    ev.Finished: lambda event: str(event.detail),
+    ev.StepFailed: lambda _event: "failed",
+}
+"""The events that decide something, and where their code is."""
+
+_ELSEWHERE: Final = ("type", "branch", "step", "request")
+
+
+def code_of(reason: msgspec.Struct) -> str:
+    """The code of a reason, such as `no_free_blocks`."""
+    return str(reason.__struct_config__.tag)
+
+
+def decision_row(seq: int, event: ev.Event) -> Row | None:
+    """The row of `decisions` for `event`; None when it decides nothing."""
+    code = CODES.get(type(event))
+    if code is None:
+        return None
+    numbers = msgspec.json.encode(numbers_of(event)).decode()
+    return (seq, event.branch, event.step, ev.request_in(event), ev.type_of(event), code(event), numbers)
+
+
+def numbers_of(event: ev.Event) -> dict[str, object]:
+    """The fields of a decision, those of its reason among them."""
+    fields: dict[str, Any] = msgspec.to_builtins(event)
+    reason = fields.pop("end", fields.get("reason"))
+    if isinstance(reason, dict):
+        fields.pop("reason", None)
+        fields |= {name: value for name, value in reason.items() if name != "code"}
+    return {name: value for name, value in fields.items() if name not in _ELSEWHERE}

@@ -1,0 +1,78 @@
+"""What a session says about the run it holds: the first thing a reader needs."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Annotated
+
+import msgspec
+
+from engine.params import EngineOptions
+from sessions.compression import compress, decompress
+from sessions.errors import SessionError
+from sessions.schema import SCHEMA_VERSION
+
+TOKENIZER = "tokenizer.json"
+MAX_TOKENIZER_BYTES = 1 << 26
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 24)]
+
+
+class ModelShape(msgspec.Struct, frozen=True):
+    """Sizes of the model, for readers that do not have it. `linear_kernel` is `packed` or `plain`."""
+
+    layers: Count
+    heads: Count
+    kv_heads: Count
+    head_dim: Count
+    vocab_size: Count
+    max_context: Count
+    kv_bytes_per_token: Count
+    linear_kernel: str
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """The run: who made it, on which model, with which options. `created` is UTC, ISO 8601."""
+
+    schema_version: int = SCHEMA_VERSION
+    created: str
+    tool_version: str
+    python_version: str
+    torch_version: str
+    transformers_version: str
+    model_path: str
+    model_name: str
+    config_sha256: str
+    weights_sha256: str
+    tokenizer_hash: str
+    dtype: str
+    device: str
+    options: EngineOptions
+    num_blocks: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
+    shape: ModelShape
+    eos_ids: tuple[int, ...] = ()
+
+
+def write_header(connection: sqlite3.Connection, header: Header, tokenizer_json: bytes | None) -> None:
+    """Store `header`, one row a field, and the model's `tokenizer.json`, compressed."""
+    rows = [(name, msgspec.json.encode(getattr(header, name)).decode()) for name in header.__struct_fields__]
+    connection.executemany("INSERT INTO header VALUES (?, ?)", rows)
+    if tokenizer_json is not None:
+        connection.execute("INSERT INTO attachments VALUES (?, ?)", (TOKENIZER, compress(tokenizer_json)))
+
+
+def read_header(connection: sqlite3.Connection) -> Header:
+    """The header of an open session. Raises SessionError where it is missing or makes no sense."""
+    rows: Iterable[tuple[str, str]] = connection.execute("SELECT name, value FROM header").fetchall()
+    try:
+        fields = {name: msgspec.json.decode(value) for name, value in rows}
+        return msgspec.convert(fields, Header)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise SessionError(f"its header cannot be read: {error}") from error
+
+
+def read_tokenizer(connection: sqlite3.Connection) -> bytes | None:
+    """The stored `tokenizer.json`, None where the session has none."""
+    row = connection.execute("SELECT data FROM attachments WHERE name = ?", (TOKENIZER,)).fetchone()
+    return None if row is None else decompress(row[0], MAX_TOKENIZER_BYTES)

@@ -1,0 +1,85 @@
+"""Keyframes: the state as pages that are stored once, however many keyframes they are part of."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import xxhash
+
+from engine import keyframe
+from engine.state import State
+from sessions.compression import compress, decompress
+from sessions.errors import SessionError
+from sessions.rows import Rows
+
+MAX_EVENTS: Final = 5_000
+"""The most events that are folded to reach any step."""
+MAX_PAGE_BYTES: Final = 1 << 28
+
+
+class KeyframeWriter:
+    """Turns states into rows of `keyframes` and `pages`; a page that was in the previous one is shared."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._pages: dict[bytes, int] = {}  # of the latest keyframe, by hash
+        self._next_page = 1
+
+    def take(self, state: State, seq: int) -> None:
+        """Store `state`, which is that after event `seq`."""
+        pages: dict[bytes, int] = {}
+        columns: dict[str, int] = {}
+        for name, data in keyframe.pack(state).items():
+            digest = xxhash.xxh3_128_digest(data)
+            if digest not in pages:
+                pages[digest] = self._pages.get(digest) or self._store(digest, data)
+            columns[name] = pages[digest]
+        self._pages = pages
+        self._rows.add("keyframes", (state.branch, seq, state.step, msgspec.msgpack.encode(columns)))
+
+    def _store(self, digest: bytes, data: bytes) -> int:
+        number = self._next_page
+        self._next_page += 1
+        self._rows.add("pages", (number, digest, compress(data)))
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class Keyframe:
+    """Where a keyframe is: its state is that after event `seq` of `branch`."""
+
+    branch: int
+    seq: int
+
+
+def nearest_keyframe(connection: sqlite3.Connection, branch: int, seq: int) -> Keyframe | None:
+    """The latest keyframe of `branch` at or before event `seq`."""
+    row = connection.execute(
+        "SELECT branch, seq FROM keyframes WHERE branch = ? AND seq <= ? ORDER BY seq DESC LIMIT 1", (branch, seq)
+    ).fetchone()
+    return None if row is None else Keyframe(*row)
+
+
+def read_keyframe(connection: sqlite3.Connection, at: Keyframe) -> State:
+    """The state of a keyframe. Raises SessionError where it is damaged."""
+    row = connection.execute(
+        "SELECT columns FROM keyframes WHERE branch = ? AND seq = ?", (at.branch, at.seq)
+    ).fetchone()
+    try:
+        columns = msgspec.msgpack.decode(row[0], type=dict[str, int])
+        return keyframe.unpack({name: _page(connection, page) for name, page in columns.items()})
+    except (ValueError, msgspec.DecodeError) as error:
+        raise SessionError(f"the keyframe at event {at.seq} is damaged: {error}") from error
+
+
+def _page(connection: sqlite3.Connection, page: int) -> bytes:
+    row = connection.execute("SELECT hash, data FROM pages WHERE id = ?", (page,)).fetchone()
+    if row is None:
+        raise ValueError(f"page {page} is missing")
+    data = decompress(row[1], MAX_PAGE_BYTES)
+    if xxhash.xxh3_128_digest(data) != row[0]:
+        raise ValueError(f"page {page} does not match its hash")
+    return data

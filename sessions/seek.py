@@ -1,0 +1,130 @@
+"""The state at any step: the nearest stored state, and the fold of the events after it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from engine import events as ev
+from engine import keyframe
+from engine.state import State
+from sessions.errors import SessionError
+from sessions.header import Header
+from sessions.keyframes import Keyframe, nearest_keyframe, read_keyframe
+from sessions.records import Branch
+
+SNAPSHOT_EVENTS: Final = 1_250
+"""A longer fold leaves packed states this many events apart, so that stepping back is quick."""
+MAX_SNAPSHOTS: Final = 16
+
+
+@dataclass(slots=True)
+class _At:
+    """A state and where it stands: after event `seq` of `branch`."""
+
+    state: State
+    branch: int
+    seq: int
+
+
+class Seeker:
+    """Finds states. The two latest answers stay as they are; the one before them may be folded on."""
+
+    def __init__(self, connection: sqlite3.Connection, header: Header) -> None:
+        self._connection = connection
+        self._header = header
+        self._handed_out: list[_At] = []  # at most two, the latest last
+        self._snapshots: OrderedDict[Keyframe, keyframe.Columns] = OrderedDict()
+
+    def state_at(self, branch: int, step: int) -> State:
+        """The state at the end of `step`: after its last event, and those between it and the next step."""
+        seq = last_seq(self._connection, branch, step)
+        found = next((at for at in self._handed_out if (at.branch, at.seq) == (branch, seq)), None)
+        found = found or self._fold(self._start(branch, seq), seq)
+        self._handed_out = [*(at for at in self._handed_out if at is not found), found][-2:]
+        return found.state
+
+    def fresh_state_at(self, branch: int, step: int) -> State:
+        """The same, as a copy that the caller may change."""
+        seq = last_seq(self._connection, branch, step)
+        return self._fold(self._stored(branch, seq), seq).state
+
+    def _start(self, branch: int, seq: int) -> _At:
+        """Where folding up to `seq` starts: the spare state if it is nearer than anything stored."""
+        spare = self._handed_out[0] if len(self._handed_out) == 2 else None
+        if spare and spare.branch == branch and self._nearest(branch, seq).seq <= spare.seq <= seq:
+            del self._handed_out[0]
+            return spare
+        return self._stored(branch, seq)
+
+    def _nearest(self, branch: int, seq: int) -> Keyframe:
+        """The latest snapshot or keyframe at or before `seq`; seq 0 when there is none."""
+        stored = [at for at in self._snapshots if at.branch == branch and at.seq <= seq]
+        stored.append(nearest_keyframe(self._connection, branch, seq) or Keyframe(branch, 0))
+        return max(stored, key=lambda at: at.seq)
+
+    def _stored(self, branch: int, seq: int) -> _At:
+        nearest = self._nearest(branch, seq)
+        if nearest.seq == 0:
+            return _At(self._beginning(branch), branch, 0)
+        if nearest in self._snapshots:
+            self._snapshots.move_to_end(nearest)
+            return _At(keyframe.unpack(self._snapshots[nearest]), branch, nearest.seq)
+        return _At(read_keyframe(self._connection, nearest), branch, nearest.seq)
+
+    def _beginning(self, branch: int) -> State:
+        """An empty engine, or where the branch left its parent."""
+        row = find_branch(self._connection, branch)
+        if row.parent is None or row.parent_step is None:
+            options = self._header.options
+            return State(self._header.num_blocks, options.block_size, options.eviction)
+        state = self.fresh_state_at(row.parent, row.parent_step)
+        state.branch = branch
+        return state
+
+    def _fold(self, at: _At, seq: int) -> _At:
+        """Apply the events of the branch after `at` up to `seq`."""
+        lines = self._connection.execute(
+            "SELECT seq, data FROM events WHERE seq > ? AND seq <= ? AND branch = ?", (at.seq, seq, at.branch)
+        ).fetchall()
+        try:
+            for count, (number, line) in enumerate(lines, 1):
+                at.state.apply(ev.decode(line))
+                if count % SNAPSHOT_EVENTS == 0:
+                    self._remember(Keyframe(at.branch, number), at.state)
+        except (AssertionError, LookupError, ValueError) as error:
+            raise SessionError(f"event {number} does not fit the state before it: {error}") from error
+        at.seq = seq
+        return at
+
+    def _remember(self, at: Keyframe, state: State) -> None:
+        self._snapshots[at] = keyframe.pack(state)
+        if len(self._snapshots) > MAX_SNAPSHOTS:
+            self._snapshots.popitem(last=False)
+
+
+def last_seq(connection: sqlite3.Connection, branch: int, step: int) -> int:
+    """The number of the last event of `branch` that carries `step` or an earlier one; 0 if there is none."""
+    row = connection.execute(
+        "SELECT first_seq FROM steps WHERE branch = ? AND step > ? ORDER BY step LIMIT 1", (branch, step)
+    ).fetchone()
+    if row is not None:
+        return int(row[0]) - 1
+    ended = connection.execute(
+        "SELECT last_seq FROM steps WHERE branch = ? ORDER BY step DESC LIMIT 1", (branch,)
+    ).fetchone()
+    row = connection.execute(
+        "SELECT max(seq) FROM events WHERE seq >= ? AND branch = ? AND step <= ?",
+        (ended[0] if ended else 0, branch, step),
+    ).fetchone()
+    return int(row[0] or 0)
+
+
+def find_branch(connection: sqlite3.Connection, branch: int) -> Branch:
+    """The row of `branch`. Raises SessionError where there is none."""
+    row = connection.execute("SELECT * FROM branches WHERE branch = ?", (branch,)).fetchone()
+    if row is None:
+        raise SessionError(f"there is no branch {branch}")
+    return Branch(*row)

@@ -1,0 +1,48 @@
+"""Questions about steps: their rows, and which are worth a stop."""
+
+from __future__ import annotations
+
+from sessions.records import Notable, StepRow
+from sessions.tables import Tables
+
+
+class StepQueries(Tables):
+    """The `steps` table. A step has a row once it has ended."""
+
+    def last_step(self, branch: int = 0) -> int:
+        """The latest step that ended, 0 before the first."""
+        return self._value("SELECT max(step) FROM steps WHERE branch = ?", branch) or 0
+
+    def step_row(self, step: int, branch: int = 0) -> StepRow | None:
+        """The row of `step`; None for step 0 and a step that has not ended."""
+        rows = self.step_rows(step, step, branch)
+        return rows[0] if rows else None
+
+    def step_rows(self, first: int, last: int, branch: int = 0) -> list[StepRow]:
+        """The rows of steps `first` to `last`, both included."""
+        rows = self._rows(
+            "SELECT * FROM steps WHERE branch = ? AND step BETWEEN ? AND ? ORDER BY step", branch, first, last
+        )
+        return [StepRow(*row) for row in rows]
+
+    def notable_steps(self, first: int, last: int, branch: int = 0) -> list[tuple[int, Notable]]:
+        """The notable steps from `first` to `last`, both included, and what makes them so."""
+        rows = self._rows(
+            "SELECT step, notable FROM steps WHERE branch = ? AND step BETWEEN ? AND ? AND notable ORDER BY step",
+            branch, first, last,
+        )  # fmt: skip
+        return [(step, Notable(notable)) for step, notable in rows]
+
+    def next_notable(self, step: int, branch: int = 0) -> int | None:
+        """The first notable step after `step`."""
+        found: int | None = self._value(
+            "SELECT min(step) FROM steps WHERE branch = ? AND step > ? AND notable", branch, step
+        )
+        return found
+
+    def previous_notable(self, step: int, branch: int = 0) -> int | None:
+        """The last notable step before `step`."""
+        found: int | None = self._value(
+            "SELECT max(step) FROM steps WHERE branch = ? AND step < ? AND notable", branch, step
+        )
+        return found

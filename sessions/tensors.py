@@ -1,0 +1,45 @@
+"""Captured tensors: bytes that were taken while the engine ran, and where they belong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from sessions.compression import compress, decompress
+from sessions.errors import SessionError
+from sessions.records import TensorKey, TensorRow
+from sessions.rows import Row
+from sessions.tables import Tables
+
+MAX_TENSOR_BYTES = 1 << 30
+
+
+def tensor_row(key: TensorKey, dtype: str, shape: Sequence[int], data: bytes) -> Row:
+    """The row for a tensor of `dtype` (`F32`, `F16`, `BF16`) whose little endian elements are `data`."""
+    packed = compress(data)
+    return (*msgspec.structs.astuple(key), dtype, msgspec.json.encode(tuple(shape)).decode(), packed)
+
+
+class TensorQueries(Tables):
+    """The `tensors` table."""
+
+    def tensors(self, step: int, branch: int = 0) -> list[TensorRow]:
+        """The tensors that were captured in `step`, without their values."""
+        rows = self._rows(
+            "SELECT id, branch, step, request, layer, stage, start, dtype, shape FROM tensors"
+            " WHERE branch = ? AND step = ? ORDER BY id",
+            branch, step,
+        )  # fmt: skip
+        return [
+            TensorRow(number, TensorKey(*key), dtype, msgspec.json.decode(shape, type=tuple[int, ...]))
+            for number, *key, dtype, shape in rows
+        ]
+
+    def tensor_bytes(self, tensor: TensorRow) -> bytes:
+        """The elements of a captured tensor, little endian, row-major. Raises SessionError where damaged."""
+        data = self._value("SELECT data FROM tensors WHERE id = ?", tensor.id)
+        try:
+            return decompress(data, MAX_TENSOR_BYTES)
+        except (TypeError, ValueError) as error:
+            raise SessionError(f"{self.path}: tensor {tensor.id} is damaged: {error}") from error
