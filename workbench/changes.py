@@ -52,121 +52,119 @@ class Changes:
         return request in self.moved or request in self.new_tokens
 
 
-def fold(state: State, events: Sequence[ev.AnyEvent]) -> Changes:
-    """Apply the events of one step to `state`, and return what they changed."""
-    changes = Changes()
-    for event in events:
-        for request in _speaks_of(state, event):
-            live = state.requests.get(request)
-            if live is not None and request not in changes.moved:
-                changes.moved[request] = Move(live.state, live.state)
-        if (before := _BEFORE.get(type(event))) is not None:
-            before(changes, state, event)
-        state.apply(event)
-        if (after := _AFTER.get(type(event))) is not None:
-            after(changes, state, event)
-    _settle(changes, state)
-    return changes
+def changes_of(events: Sequence[ev.AnyEvent], before: State, after: State) -> Changes:
+    """What `events`, all of one step, changed between the states on both sides of it."""
+    return _Reading(before, after).read(events)
 
 
-def _speaks_of(state: State, event: ev.AnyEvent) -> Sequence[str]:
-    if isinstance(event, ev.StepFailed):
-        return [work.request for work in state.batch]
-    if isinstance(event, ev.Admitted | ev.Preempted | ev.Started | ev.Shared | ev.Finished):
-        return [event.request]
-    return ()
+class _Reading:
+    """Walks the events once; `tables` are the block tables of the requests they touch."""
+
+    def __init__(self, before: State, after: State) -> None:
+        self.before = before
+        self.after = after
+        self.changes = Changes()
+        self.tables: dict[str, list[int]] = {}
+        self.touched: dict[str, None] = {}
+
+    def read(self, events: Sequence[ev.AnyEvent]) -> Changes:
+        for event in events:
+            if isinstance(event, _MOVES):
+                self.touched[event.request] = None
+            if (handler := _HANDLERS.get(type(event))) is not None:
+                handler(self, event)
+        self._settle()
+        return self.changes
+
+    def _settle(self) -> None:
+        changes, nodes = self.changes, self.after.tree.nodes.keys()
+        for request in self.touched:
+            move = Move(_state(self.before, request), _state(self.after, request) or RequestState.FINISHED)
+            if move.before is not move.after:
+                changes.moved[request] = move
+        gone = changes.released | changes.evicted
+        changes.freed = {block for block in gone if self.after.blocks.state(block) == "free"}
+        for each in (changes.nodes_created, changes.nodes_split, changes.nodes_grown, changes.nodes_trimmed):
+            each &= nodes
+
+    def _table(self, request: str) -> list[int]:
+        if request not in self.tables:
+            live = self.before.requests.get(request)
+            self.tables[request] = list(live.table) if live else []
+        return self.tables[request]
+
+    def _give_up(self, request: str) -> None:
+        self.changes.released.update(self._table(request))
+        self.tables[request] = []
+
+    def _gives_up(self, event: ev.Preempted | ev.Finished) -> None:
+        self._give_up(event.request)
+
+    def _failed(self, event: ev.StepFailed) -> None:
+        for request in dict.fromkeys([*self.changes.scheduled, *event.ended]):
+            self.touched[request] = None
+            self._give_up(request)
+
+    def _matched(self, event: ev.PrefixMatched) -> None:
+        self.changes.matched.update(event.blocks)
+        self._table(event.request).extend(event.blocks)
+
+    def _shared(self, event: ev.Shared) -> None:
+        self.tables[event.request] = list(self._table(event.source))
+        self.changes.matched.update(self.tables[event.request])
+
+    def _allocated(self, event: ev.Allocated) -> None:
+        self.changes.taken.update(event.blocks)
+        self._table(event.request).extend(event.blocks)
+
+    def _copied(self, event: ev.Copied) -> None:
+        self.changes.taken.add(event.block)
+        self.changes.released.add(event.source)
+        self._table(event.request)[event.index] = event.block
+
+    def _evicted(self, event: ev.Evicted) -> None:
+        self.changes.evicted.update(event.blocks)
+        still_there = event.node in self.after.tree.nodes
+        (self.changes.nodes_trimmed if still_there else self.changes.nodes_removed).add(event.node)
+
+    def _cached(self, event: ev.Cached) -> None:
+        self.changes.cached.update(event.blocks)
+        (self.changes.nodes_created if event.created else self.changes.nodes_grown).add(event.node)
+
+    def _split(self, event: ev.Split) -> None:
+        self.changes.nodes_split.update((event.node, event.child))
+
+    def _scheduled(self, event: ev.Scheduled) -> None:
+        size = self.after.blocks.block_size
+        for work in event.batch:
+            self.changes.scheduled[work.request] = work
+            table = self._table(work.request)
+            self.changes.written.update(table[work.start // size : (work.stop - 1) // size + 1])
+
+    def _token(self, event: ev.Token) -> None:
+        self.changes.new_tokens.setdefault(event.request, []).append(event.position)
 
 
-def _settle(changes: Changes, state: State) -> None:
-    """Compare with how things ended: a move back is none, a freed block that was taken again is not free."""
-    for request, move in list(changes.moved.items()):
-        live = state.requests.get(request)
-        after = RequestState.FINISHED if live is None else live.state
-        if after is move.before:
-            del changes.moved[request]
-        else:
-            changes.moved[request] = Move(move.before, after)
-    gone = changes.released | changes.evicted
-    changes.freed = {block for block in gone if state.blocks.state(block) == "free"}
-    for nodes in (changes.nodes_created, changes.nodes_split, changes.nodes_grown, changes.nodes_trimmed):
-        nodes &= state.tree.nodes.keys()
+def _state(state: State, request: str) -> RequestState | None:
+    live = state.requests.get(request)
+    return live.state if live else None
 
 
-def _give_up(changes: Changes, state: State, event: ev.Preempted | ev.Finished) -> None:
-    live = state.requests.get(event.request)
-    if live is not None:
-        changes.released.update(live.table)
+_MOVES: Final = (ev.Submitted, ev.Admitted, ev.Preempted, ev.Started, ev.Shared, ev.Finished)
 
-
-def _fail(changes: Changes, state: State, _event: ev.StepFailed) -> None:
-    for work in state.batch:
-        if work.request in state.requests:
-            changes.released.update(state.requests[work.request].table)
-
-
-def _submitted(changes: Changes, _state: State, event: ev.Submitted) -> None:
-    changes.moved[event.request] = Move(None, RequestState.WAITING)
-
-
-def _matched(changes: Changes, _state: State, event: ev.PrefixMatched) -> None:
-    changes.matched.update(event.blocks)
-
-
-def _shared(changes: Changes, state: State, event: ev.Shared) -> None:
-    changes.matched.update(state.requests[event.request].table)
-
-
-def _allocated(changes: Changes, _state: State, event: ev.Allocated) -> None:
-    changes.taken.update(event.blocks)
-
-
-def _copied(changes: Changes, _state: State, event: ev.Copied) -> None:
-    changes.taken.add(event.block)
-    changes.released.add(event.source)
-
-
-def _evicted(changes: Changes, state: State, event: ev.Evicted) -> None:
-    changes.evicted.update(event.blocks)
-    (changes.nodes_trimmed if event.node in state.tree.nodes else changes.nodes_removed).add(event.node)
-
-
-def _cached(changes: Changes, _state: State, event: ev.Cached) -> None:
-    changes.cached.update(event.blocks)
-    (changes.nodes_created if event.created else changes.nodes_grown).add(event.node)
-
-
-def _split(changes: Changes, _state: State, event: ev.Split) -> None:
-    changes.nodes_split.update((event.node, event.child))
-
-
-def _scheduled(changes: Changes, state: State, event: ev.Scheduled) -> None:
-    size = state.blocks.block_size
-    for work in event.batch:
-        changes.scheduled[work.request] = work
-        table = state.requests[work.request].table
-        changes.written.update(table[work.start // size : (work.stop - 1) // size + 1])
-
-
-def _token(changes: Changes, _state: State, event: ev.Token) -> None:
-    changes.new_tokens.setdefault(event.request, []).append(event.position)
-
-
-_BEFORE: Final[Mapping[type[ev.Event], Callable[[Changes, State, Any], None]]] = {
-    ev.Preempted: _give_up,
-    ev.Finished: _give_up,
-    ev.StepFailed: _fail,
-    ev.Submitted: _submitted,
-}
-_AFTER: Final[Mapping[type[ev.Event], Callable[[Changes, State, Any], None]]] = {
-    ev.PrefixMatched: _matched,
-    ev.Shared: _shared,
-    ev.Allocated: _allocated,
-    ev.Copied: _copied,
-    ev.Evicted: _evicted,
-    ev.Cached: _cached,
-    ev.Split: _split,
-    ev.Scheduled: _scheduled,
-    ev.Token: _token,
+_HANDLERS: Final[Mapping[type[ev.Event], Callable[[_Reading, Any], None]]] = {
+    ev.Preempted: _Reading._gives_up,
+    ev.Finished: _Reading._gives_up,
+    ev.StepFailed: _Reading._failed,
+    ev.PrefixMatched: _Reading._matched,
+    ev.Shared: _Reading._shared,
+    ev.Allocated: _Reading._allocated,
+    ev.Copied: _Reading._copied,
+    ev.Evicted: _Reading._evicted,
+    ev.Cached: _Reading._cached,
+    ev.Split: _Reading._split,
+    ev.Scheduled: _Reading._scheduled,
+    ev.Token: _Reading._token,
 }
 
-__all__ = ["Changes", "Move", "fold"]
+__all__ = ["Changes", "Move", "changes_of"]

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from engine import events as ev
 from engine.state import Request, RequestState, State
 from sessions.records import Decision, EventRow, RequestRow, StepRow
-from workbench.changes import Changes, fold
+from workbench.changes import Changes, changes_of
 from workbench.clock import Cursor
 from workbench.record import Record
 
-STEPS_FOLDED_ON = 64
-"""Going ahead by at most so many steps folds on from where the screen is; farther starts at a keyframe."""
 
-
-@dataclass
+@dataclass(frozen=True)
 class Moment:
-    """The run as it was after `step`. `state` belongs to this moment: it changes when the next one is made."""
+    """The run as it was after `step`, and what that step changed. Do not change the states."""
 
     record: Record
     cursor: Cursor
+    before: State  # after the step before; empty at step 0
     state: State
     events: Sequence[EventRow]
     changes: Changes
-    step_row: StepRow | None  # None at step 0, and for a step that was not committed
-    _requests: list[RequestRow] | None = field(default=None, repr=False)
+    step_row: StepRow | None  # None at step 0
 
     @property
     def branch(self) -> int:
@@ -89,31 +86,13 @@ class Moment:
         return row.prompt_tokens + row.output_tokens
 
 
-class Moments:
-    """Makes the moment under the cursor, folding on from the one before where that is near."""
-
-    def __init__(self, record: Record) -> None:
-        self._record = record
-        self._state: State | None = None
-        self._branch = 0
-        self._step = -1  # every event up to and with this step is in `_state`
-
-    def at(self, cursor: Cursor) -> Moment:
-        """The moment at `cursor`. The state of an earlier moment may have become this one's."""
-        state = self._state_before(cursor)
-        events = self._record.events_of(cursor.step)
-        changes = fold(state, [row.event for row in events])
-        self._state, self._branch, self._step = state, cursor.branch, cursor.step
-        return Moment(self._record, cursor, state, events, changes, self._record.step_row(cursor.step))
-
-    def _state_before(self, cursor: Cursor) -> State:
-        """The state after the step before the cursor's, when nothing of the cursor's step has happened."""
-        near = self._branch == cursor.branch and 0 < cursor.step - self._step <= STEPS_FOLDED_ON
-        if self._state is None or not near:
-            return self._record.state_before(cursor.step)
-        for step in range(self._step + 1, cursor.step):
-            self._state.apply_all([row.event for row in self._record.events_of(step)])
-        return self._state
+def moment_at(record: Record, cursor: Cursor) -> Moment:
+    """Work out the moment under the cursor."""
+    before = record.state_at(cursor.step - 1)
+    state = record.state_at(cursor.step)
+    events = record.events_of(cursor.step)
+    changes = changes_of([row.event for row in events], before, state)
+    return Moment(record, cursor, before, state, events, changes, record.step_row(cursor.step))
 
 
-__all__ = ["Moment", "Moments"]
+__all__ = ["Moment", "moment_at"]

@@ -1,125 +1,166 @@
-"""Record: what the screens read of one branch of a session, growing or finished, and nothing else.
+"""Record: one branch of a session as the screens read it, growing or finished.
 
 Everything is by index or by key, and costs what is on the screen, not what is in the session. Texts it returns
-are harmless (`engine.sanitise.display_text`). It never waits for the engine.
+are harmless (`engine.sanitise.display_text`). It never waits for the engine. `session` is the reader below it.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Literal
 
 from engine.details import TokenDetails
+from engine.sanitise import display_text
 from engine.state import State
+from sessions.errors import SessionError
+from sessions.event_log import EventFilter, EventView
 from sessions.header import Header
+from sessions.reader import Session
 from sessions.records import BlockChange, Decision, EventRow, Phase, RequestRow, StepRow, TokenRow
+from workbench.marks import Marks
+from workbench.token_ids import TokenIds
 
 Direction = Literal[-1, 1]
 
 
-class Record(Protocol):
+class Record:
     """One branch of a run."""
+
+    def __init__(self, session: Session, branch: int = 0) -> None:
+        self.session = session
+        self.branch = branch
+        self.marks = Marks(session, branch)
+        self._ids = TokenIds(session, branch)
+        self._texts: dict[int, str] = {}
+        self._requests: list[RequestRow] = []
+        self._last_step = 0
+        self._read()
+
+    @classmethod
+    def open(cls, path: Path) -> Record:
+        """The record in the session file at `path`. Raises SessionError, in one line."""
+        return cls(Session.open(path))
 
     @property
     def about(self) -> Header:
         """The model, its shape, the options."""
-        ...
+        return self.session.header
 
     @property
-    def path(self) -> str:
-        """The session file."""
-        ...
+    def path(self) -> Path:
+        return Path(self.session.path)
 
     def refresh(self) -> bool:
         """Look for what was committed since; whether there was anything."""
-        ...
+        if not self.session.refresh():
+            return False
+        self._read()
+        return True
 
-    def close(self) -> None: ...
+    def _read(self) -> None:
+        self._last_step = self.session.last_step(self.branch)
+        self._requests = self.session.requests(self.branch)
 
-    # -- time --
+    def close(self) -> None:
+        self.session.close()
+
+    # -- time ----------------------------------------------------------------------------------------
 
     @property
     def last_step(self) -> int:
-        """The last committed step; 0 before the first."""
-        ...
+        """The last step that ended; 0 before the first."""
+        return self._last_step
 
-    def state_before(self, step: int) -> State:
-        """The fold of everything before `step`'s own events: a fresh state, the caller's to change."""
-        ...
+    def state_at(self, step: int) -> State:
+        """The bookkeeping after `step`. Do not change it; the two returned last stay as they are."""
+        if step >= 0:
+            return self.session.state_at(step, self.branch)
+        options = self.about.options
+        return State(self.about.num_blocks, options.block_size, options.eviction)
 
     def events_of(self, step: int) -> Sequence[EventRow]:
-        """Everything said with this step number, in order; submissions after it too."""
-        ...
-
-    def step_row(self, step: int) -> StepRow | None:
-        """The step in numbers; None for step 0."""
-        ...
-
-    def step_rows(self, start: int, stop: int) -> Sequence[StepRow]:
-        """Steps `start` to `stop` (not included) in numbers, those there are."""
-        ...
-
-    @property
-    def marks(self) -> bytes | bytearray:
-        """One `workbench.widgets.timeline.StepMark` byte a step, step 0 included."""
-        ...
-
-    def notable(self, step: int, direction: Direction) -> int | None:
-        """The nearest notable step after or before `step`."""
-        ...
+        """Everything said with this step number, in order; what was said between it and the next too."""
+        return self.session.events_of_step(step, self.branch)
 
     def decisions(self, step: int) -> Sequence[Decision]:
         """What was decided or refused in a step, in order."""
-        ...
+        return self.session.decisions(step, self.branch)
 
-    # -- the log --
+    def step_row(self, step: int) -> StepRow | None:
+        """The step in numbers; None for step 0."""
+        return self.session.step_row(step, self.branch)
+
+    def step_rows(self, start: int, stop: int) -> Sequence[StepRow]:
+        """Steps `start` to `stop` (not included) in numbers, those there are."""
+        return self.session.step_rows(start, stop - 1, self.branch)
+
+    def notable(self, step: int, direction: Direction) -> int | None:
+        """The nearest notable step after (1) or before (-1) `step`."""
+        find = self.session.next_notable if direction > 0 else self.session.previous_notable
+        return find(step, self.branch)
+
+    # -- the log -------------------------------------------------------------------------------------
 
     @property
-    def event_count(self) -> int: ...
+    def event_count(self) -> int:
+        return self.session.last_seq
 
-    def events(self, start: int, stop: int) -> Sequence[EventRow]:
-        """Events by index from 0; an event's `seq` is its index + 1."""
-        ...
+    def events(self, wanted: EventFilter | None = None) -> EventView:
+        """The event log as an indexable list; with a filter, `scan` it until it is `complete`."""
+        return self.session.events(wanted)
 
-    def find_events(self, types: Sequence[str] = (), request: str | None = None, text: str = "") -> Sequence[int]:
-        """Indices of matching events, in order; `text` is looked for in their stored form."""
-        ...
+    # -- requests ------------------------------------------------------------------------------------
 
-    # -- requests and tokens --
+    def requests(self) -> Sequence[RequestRow]:
+        """All requests, by arrival, as they are at the end of the record."""
+        return self._requests
 
     def requests_until(self, step: int) -> Sequence[RequestRow]:
-        """Requests that had arrived after `step`, by arrival, as they are at the end of the record."""
-        ...
+        """Those of them that had arrived after `step`."""
+        return self._requests[: bisect_right(self._requests, step, key=lambda row: row.submitted_step)]
 
-    def request(self, request: str) -> RequestRow | None: ...
+    def request(self, request: str) -> RequestRow | None:
+        try:
+            return self.session.request(request, self.branch)
+        except SessionError:
+            return None
 
     def phases(self, request: str) -> Sequence[Phase]:
         """What the request did when, in order."""
-        ...
+        return self.session.request_phases(request, self.branch)
+
+    # -- tokens --------------------------------------------------------------------------------------
 
     def token_ids(self, request: str) -> Sequence[int]:
         """Prompt and output, over the whole record; position is the index."""
-        ...
+        return self._ids.of(request)
 
     def token_rows(self, request: str, start: int, stop: int) -> Sequence[TokenRow]:
         """Generated tokens at positions `start` to `stop` (not included); prompt tokens have no row."""
-        ...
+        return self.session.tokens(request, self.branch, start, stop)
 
-    def token_row(self, request: str, position: int) -> TokenRow | None: ...
+    def token_row(self, request: str, position: int) -> TokenRow | None:
+        return self.session.token(request, position, self.branch)
 
     def details(self, request: str, position: int) -> TokenDetails | None:
         """Why this token: None for prompt tokens, and where the run recorded none."""
-        ...
+        return self.session.details(request, position, self.branch)
 
     def token_text(self, token: int) -> str:
-        """A token's text, harmless; `⟨id⟩` where there is no tokenizer."""
-        ...
+        """A token's text, harmless."""
+        text = self._texts.get(token)
+        if text is None:
+            text = self._texts[token] = display_text(self.session.token_text(token))
+        return text
 
-    # -- blocks --
+    # -- blocks --------------------------------------------------------------------------------------
 
     def block_history(self, block: int, until_step: int) -> Sequence[BlockChange]:
         """How a block changed hands, oldest first, up to and with a step."""
-        ...
+        history = self.session.block_history(block, self.branch)
+        return [change for change in history if change.step <= until_step]
 
 
 __all__ = ["Direction", "Record"]
