@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.model.decoder import Decoder
+from engine.model.batch import Batch
+from engine.model.decoder import Decoder, run
 from engine.model.weights import load_decoder
-from tests.tiny_models import CONTEXT, Paged, chunks_of, reference_logits, save_model, token_ids
+from tests.tiny_models import CONTEXT, VOCAB, Paged, chunks_of, reference_logits, save_model, token_ids
 
 
 def assert_close(actual: Tensor, expected: Tensor) -> None:
@@ -120,3 +121,77 @@ def test_the_whole_context_can_be_used(pair: Pair) -> None:
     logits = paged.prefill(paged.request("a", ids), [CONTEXT - 1, 1])
 
     assert_close(logits, reference_logits(pair.theirs, ids))
+
+
+DYNAMIC: dict[str, Any] = {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 300.0, "factor": 2.0}}
+TRAINED = 16
+"""The context length that dynamic rope stretches: shorter than the texts of these tests."""
+
+
+@pytest.fixture(scope="module")
+def dynamic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dynamic")
+    save_model(folder, "llama", max_position_embeddings=TRAINED, **DYNAMIC)
+    return folder
+
+
+def generate_logits(folder: Path, ids: list[int], prompt_tokens: int) -> Tensor:
+    """transformers' logits when the prompt is prefilled at once and the rest decoded, by a fresh model:
+    its dynamic rope remembers the longest sequence it has seen."""
+    from transformers import AutoModelForCausalLM, DynamicCache
+
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    cache = DynamicCache(config=model.config)
+    with torch.inference_mode():
+        steps = [ids[:prompt_tokens], *([token] for token in ids[prompt_tokens:])]
+        return torch.cat([model(torch.tensor([step]), past_key_values=cache).logits[0] for step in steps])
+
+
+@pytest.mark.parametrize("prompt_tokens", [10, 16, 17, 24])
+@pytest.mark.parametrize("chunk", [5, 24])
+def test_dynamic_rope_gives_the_logits_of_generate(dynamic: Path, prompt_tokens: int, chunk: int) -> None:
+    ids = token_ids(30)
+    expected = generate_logits(dynamic, ids, prompt_tokens)
+    paged = Paged(load_decoder(dynamic))
+    request = paged.request("a", ids, prompt_tokens)
+
+    prefill = paged.prefill(request, list(chunks_of(prompt_tokens, chunk)))
+    decode = paged.prefill(request, [1] * (30 - prompt_tokens))
+
+    assert_close(torch.cat((prefill, decode)), expected)
+
+
+def test_dynamic_rope_stretches_each_request_by_its_own_length(dynamic: Path) -> None:
+    """A long request in the batch must not turn the angles of a short one, nor of what comes after it."""
+    long_ids, short_ids = token_ids(30), token_ids(12, seed=1)
+    paged = Paged(load_decoder(dynamic))
+    long, short = paged.request("long", long_ids, 24), paged.request("short", short_ids, 8)
+
+    together = [paged.step((long, 24), (short, 8)), *(paged.step((long, 1), (short, 1)) for _ in range(4))]
+
+    assert_close(torch.cat([step[0] for step in together]), generate_logits(dynamic, long_ids, 24)[:28])
+    assert_close(torch.cat([step[1] for step in together]), generate_logits(dynamic, short_ids, 8)[:12])
+
+
+def test_a_preempted_request_is_recomputed_as_it_was(dynamic: Path) -> None:
+    ids = token_ids(30)
+    paged = Paged(load_decoder(dynamic))
+    first = paged.request("a", ids, 20)
+    expected = torch.cat((paged.prefill(first, [20]), paged.prefill(first, [1] * 10)))
+
+    again = paged.prefill(paged.request("a", ids, 20), [26, 4])
+
+    assert_close(again, expected)
+
+
+def test_rows_without_logits_cost_no_logits(dynamic: Path) -> None:
+    paged = Paged(load_decoder(dynamic))
+    a, b = paged.request("a", token_ids(10)), paged.request("b", token_ids(6))
+    spans = [a.span(10, logit_rows=0), b.span(6, logit_rows=2)]
+    with torch.inference_mode():
+        some = run(paged.decoder.stages(Batch.build(spans, a.ids + b.ids, paged.pool.block_size), paged.pool))
+        none = run(paged.decoder.stages(Batch.build(spans[:1], a.ids, paged.pool.block_size), paged.pool))
+        everything = torch.cat(Paged(paged.decoder).step((a, 10), (b, 6)))
+
+    assert none.shape == (0, VOCAB)
+    assert_close(some, everything[-2:])

@@ -99,7 +99,7 @@ class Paged:
         logits = run(self.decoder.stages(self.batch(*work), self.pool))
         for request, tokens in work:
             request.computed += tokens
-        return list(logits.split([tokens for _, tokens in work]))
+        return list(logits.split_with_sizes([tokens for _, tokens in work]))
 
     def prefill(self, request: Request, chunks: Sequence[int]) -> Tensor:
         return torch.cat([self.step((request, tokens))[0] for tokens in chunks])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -41,17 +43,26 @@ def _prefill(q: Tensor, key: Tensor, value: Tensor, read: Read) -> Tensor:
     return out[0].transpose(0, 1)
 
 
-def scores(q: Tensor, key: Tensor, span: Span, window: int | None) -> Tensor:
-    """Scaled scores of a span's tokens over all its positions, -inf where they may not look, in float32.
+def scores(q: Tensor, key: Tensor, span: Span, window: int | None, positions: Tensor | None = None) -> Tensor:
+    """Scaled scores over all positions of a span, -inf where a query may not look, in float32.
 
-    `q [tokens, heads, head_dim]`, `key [end, heads, head_dim]` -> `[heads, tokens, end]`.
+    `q [queries, heads, head_dim]`, `key [end, heads, head_dim]` -> `[heads, queries, end]`. The queries are
+    the span's tokens, or those at `positions [queries]`.
     """
+    if positions is None:
+        positions = torch.arange(span.start, span.end)
     products: Tensor = torch.einsum("qhd,khd->hqk", q.float(), key.float()) * q.shape[-1] ** -0.5
-    return products.masked_fill(~visible(span, 0, window), -torch.inf)
+    return products.masked_fill(~visible(positions, torch.arange(span.end), window), -torch.inf)
 
 
-def span_kv(pool: KVPool, layer: int, span: Span, heads: int) -> tuple[Tensor, Tensor]:
-    """K and V of a span's positions, repeated for the heads that share them: `[end, heads, head_dim]` each."""
+def span_kv(
+    pool: KVPool, layer: int, span: Span, heads: int, wanted: Sequence[int] | None = None
+) -> tuple[Tensor, Tensor]:
+    """K and V of a span's positions for each of a model's `heads`, or for the `wanted` ones among them.
+
+    `[end, heads, head_dim]` each; heads that share a KV head get it repeated.
+    """
     kv = pool.gather(layer, span_slots(span, pool.block_size))
-    kv = kv.repeat_interleave(heads // kv.shape[2], dim=2)
+    group = heads // kv.shape[2]
+    kv = kv[:, :, [head // group for head in (range(heads) if wanted is None else wanted)]]
     return kv[:, 0], kv[:, 1]

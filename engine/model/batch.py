@@ -103,9 +103,21 @@ class Batch:
         prompts = [span.prompt_tokens for span in self.spans for _ in range(span.tokens)]
         return torch.maximum(self.positions + 1, torch.tensor(prompts))
 
+    def index_of(self, request: str) -> int:
+        """The index of a request's span; KeyError when it has none."""
+        for index, span in enumerate(self.spans):
+            if span.request == request:
+                return index
+        raise KeyError(request)
+
     def rows(self, index: int) -> slice:
         """The rows of the span with this index."""
         return slice(self.first_rows[index], self.first_rows[index] + self.spans[index].tokens)
+
+    def rows_of_logits(self, index: int) -> slice:
+        """The rows of `final_norm` and `logits` that belong to the span with this index."""
+        first = sum(span.logit_rows for span in self.spans[:index])
+        return slice(first, first + self.spans[index].logit_rows)
 
     def reads(self, window: int | None, dtype: torch.dtype) -> tuple[Read, ...]:
         """What the rows of a layer with this sliding window read; made once a batch and window."""
@@ -150,15 +162,14 @@ def prefill_read(span: Span, rows: slice, block_size: int, window: int | None, d
     slots = span_slots(span, block_size)[first:][None]
     if span.start == 0 and (window is None or span.end <= window):
         return Read(False, rows, slots, None, causal=True)
-    return Read(False, rows, slots, additive(visible(span, first, window), dtype))
+    seen = visible(torch.arange(span.start, span.end), torch.arange(first, span.end), window)
+    return Read(False, rows, slots, additive(seen, dtype))
 
 
-def visible(span: Span, first: int, window: int | None) -> Tensor:
-    """`[tokens, end - first]`: True where a token of the span may look, columns from position `first` on."""
-    queries = torch.arange(span.start, span.end)[:, None]
-    keys = torch.arange(first, span.end)
-    seen = keys <= queries
-    return seen if window is None else seen & (keys > queries - window)
+def visible(queries: Tensor, keys: Tensor, window: int | None) -> Tensor:
+    """`[queries, keys]`: True where the position of a query may look at the position of a key."""
+    distance = queries[:, None] - keys
+    return distance >= 0 if window is None else (distance >= 0) & (distance < window)
 
 
 def additive(seen: Tensor, dtype: torch.dtype) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.model.config import ModelConfig
-from engine.model.errors import ModelError
+from engine.model.errors import ModelError, shown
 from engine.model.json_fields import read_json
 from engine.model.safetensors_header import TensorInfo, read_header
 from engine.model.tensor_names import Shape, expected_tensors, may_be_ignored
@@ -37,22 +37,23 @@ class Checkpoint:
         unknown = [name for name in self.tensors if name not in expected and not may_be_ignored(name)]
         if unknown:
             raise ModelError(
-                f"{self.folder}: tensor {unknown[0]!r} is not part of a {config.family} model with this config "
-                f"({len(unknown)} such tensors): its result would be wrong without it"
+                f"{self.folder}: tensor {shown(unknown[0])} is not part of this {config.family} model "
+                f"({len(unknown)} such tensors): leaving it out would give wrong results"
             )
 
     def _check_tensor(self, name: str, shape: Shape) -> None:
         info = self.tensors.get(name)
         if info is None:
             raise ModelError(
-                f"{self.folder}: tensor {name!r} is missing: these are not the weights of this config"
+                f"{self.folder}: tensor {shown(name)} is missing: these are not the weights of this config"
             )
         if info.shape != shape:
-            raise ModelError(
-                f"{self.folder}: tensor {name!r} is {list(info.shape)}, the config needs {list(shape)}"
-            )
+            found = shown(list(info.shape))
+            raise ModelError(f"{self.folder}: tensor {shown(name)} is {found}, the config needs {list(shape)}")
         if info.dtype not in FLOATS:
-            raise ModelError(f"{self.folder}: tensor {name!r} is {info.dtype}: only {', '.join(FLOATS)} can run")
+            raise ModelError(
+                f"{self.folder}: tensor {shown(name)} is {info.dtype}: only {', '.join(FLOATS)} can run"
+            )
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
@@ -75,7 +76,7 @@ def _open_shards(folder: Path) -> Checkpoint:
         if shard not in headers:
             headers[shard] = read_header(_shard_path(folder, shard))
         if name not in headers[shard]:
-            raise ModelError(f"{folder / shard}: tensor {name!r} is missing, {INDEX} says it is there")
+            raise ModelError(f"{folder / shard}: tensor {shown(name)} is missing, {INDEX} says it is there")
         tensors[name] = headers[shard][name]
         location[name] = folder / shard
     return Checkpoint(folder, tensors, location)
@@ -83,7 +84,7 @@ def _open_shards(folder: Path) -> Checkpoint:
 
 def _shard_path(folder: Path, shard: str) -> Path:
     if Path(shard).name != shard or shard in ("", ".", ".."):
-        raise ModelError(f"{folder / INDEX}: shard {shard!r} is not a file name inside the folder")
+        raise ModelError(f"{folder / INDEX}: shard {shown(shard)} is not a file name inside the folder")
     if not (folder / shard).is_file():
-        raise ModelError(f"{folder}: shard {shard!r} is missing, {INDEX} names it")
+        raise ModelError(f"{folder}: shard {shown(shard)} is missing, {INDEX} names it")
     return folder / shard

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-from engine.model.errors import ModelError
+from engine.model.errors import ModelError, shown
 from engine.model.json_fields import Fields, read_json
 from engine.model.rope_config import RopeConfig, read_rope
 
@@ -144,12 +144,12 @@ def _family(fields: Fields) -> Family:
     names = fields.values.get("architectures") or []
     kind = fields.values.get("model_type")
     for name in names if isinstance(names, list) else [names]:
-        if name in ARCHITECTURES:
+        if isinstance(name, str) and name in ARCHITECTURES:
             return ARCHITECTURES[name]
-    if not names and kind in DEFAULTS:
-        return cast(Family, kind)
+    if not names and isinstance(kind, str) and kind in DEFAULTS:
+        return kind
     known = ", ".join(ARCHITECTURES)
-    raise ModelError(f"{fields.source}: architecture {names or kind!r} is not supported: use one of {known}")
+    raise ModelError(f"{fields.source}: architecture {shown(names or kind)} is not supported: use one of {known}")
 
 
 def _kv_heads(fields: Fields, defaults: dict[str, Any], heads: int) -> int:
@@ -173,7 +173,9 @@ def _windows(fields: Fields, family: Family, layers: int) -> tuple[int | None, .
     if not isinstance(types, list) or len(types) != layers:
         raise fields.refuse("layer_types", f"it must list one type for each of {layers} layers")
     if unknown := [kind for kind in types if kind not in ("full_attention", "sliding_attention")]:
-        raise fields.refuse("layer_types", f"{unknown[0]!r} cannot run, full_attention or sliding_attention can")
+        raise fields.refuse(
+            "layer_types", f"{shown(unknown[0])} cannot run, full_attention or sliding_attention can"
+        )
     if window is None and "sliding_attention" in types:
         raise fields.refuse("layer_types", "sliding_attention needs sliding_window and use_sliding_window")
     return tuple(window if kind == "sliding_attention" else None for kind in types)

@@ -17,9 +17,7 @@ from engine.model.layer import Layer, Pass, Stages, replace
 from engine.model.linear import Linear
 from engine.model.norm import RMSNorm
 from engine.model.rope import Rope
-
-OUTSIDE = -1
-"""The layer of stages that belong to none: embed, final_norm, logits."""
+from engine.model.stage_names import OUTSIDE
 
 
 @dataclass(frozen=True, slots=True)

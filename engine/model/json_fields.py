@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.model.errors import ModelError
+from engine.model.errors import ModelError, shown
 
 MAX_JSON_BYTES = 64 << 20
+MAX_INTEGER = 1 << 48
+MAX_NUMBER = 1e30
 
 
 class Fields:
@@ -28,20 +29,18 @@ class Fields:
         return self.values.get(key) is not None
 
     def refuse(self, key: str, allowed: str) -> ModelError:
-        return ModelError(f"{self.source}: {key} is {self.values.get(key)!r}: {allowed}")
+        return ModelError(f"{self.source}: {key} is {shown(self.values.get(key))}: {allowed}")
 
     def integer(self, key: str, default: int | None = None, *, least: int = 1) -> int:
         value = self._present(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_INTEGER:
             raise self.refuse(key, f"it must be a whole number of at least {least}")
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
         value = self._present(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise self.refuse(key, "it must be a finite number")
-        if value <= 0:
-            raise self.refuse(key, "it must be above 0")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_NUMBER:
+            raise self.refuse(key, "it must be a number above 0")
         return float(value)
 
     def flag(self, key: str, default: bool) -> bool:

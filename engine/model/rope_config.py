@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-from engine.model.errors import ModelError
+from engine.model.errors import ModelError, shown
 from engine.model.json_fields import Fields
 
 RopeType = Literal["default", "linear", "dynamic", "llama3", "yarn"]
@@ -47,7 +47,7 @@ def read_rope(config: Fields, context_tokens: int) -> RopeConfig:
     kind = fields.text("rope_type", fields.text("type", "default"))
     if kind not in get_args(RopeType):
         known = ", ".join(get_args(RopeType))
-        raise ModelError(f"{config.source}: rope type {kind!r} is not supported: it must be one of {known}")
+        raise ModelError(f"{config.source}: rope type {shown(kind)} is not supported: it must be one of {known}")
 
     theta = fields.number("rope_theta", config.number("rope_theta", DEFAULT_THETA))
     original = fields.integer("original_max_position_embeddings", context_tokens)

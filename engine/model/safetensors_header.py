@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from engine.model.errors import ModelError
+from engine.model.errors import ModelError, shown
 
 MAX_HEADER_BYTES = 100_000_000
 
@@ -47,7 +47,7 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
     tensors = {
-        name: _tensor(f"{path}: tensor {name!r}", entry)
+        name: _tensor(f"{path}: tensor {shown(name)}", entry)
         for name, entry in _json_object(path, raw).items()
         if name != "__metadata__"
     }
@@ -86,18 +86,18 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _tensor(where: str, entry: Any) -> TensorInfo:
     if not isinstance(entry, dict):
-        raise ModelError(f"{where}: described by {entry!r}, an object is needed")
+        raise ModelError(f"{where}: described by {shown(entry)}, an object is needed")
     dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in DTYPE_BYTES:
-        raise ModelError(f"{where}: dtype {dtype!r} is not known")
+        raise ModelError(f"{where}: dtype {shown(dtype)} is not known")
     if not _whole_numbers(shape):
-        raise ModelError(f"{where}: shape {shape!r} is not a list of sizes")
+        raise ModelError(f"{where}: shape {shown(shape)} is not a list of sizes")
     if not _whole_numbers(offsets) or len(offsets) != 2:
-        raise ModelError(f"{where}: data_offsets {offsets!r} are not a begin and an end")
+        raise ModelError(f"{where}: data_offsets {shown(offsets)} are not a begin and an end")
     begin, end = offsets
     needed = math.prod(shape) * DTYPE_BYTES[dtype]
     if end - begin != needed:
-        raise ModelError(f"{where}: {dtype} {shape} needs {needed} bytes, its offsets span {end - begin}")
+        raise ModelError(f"{where}: {dtype} {shown(shape)} needs {needed} bytes, its offsets span {end - begin}")
     return TensorInfo(dtype, tuple(shape), begin, end)
 
 
@@ -111,7 +111,7 @@ def _check_layout(path: Path, tensors: dict[str, TensorInfo], data_bytes: int) -
     for name, info in sorted(tensors.items(), key=lambda item: (item[1].begin, item[1].end)):
         if info.begin != reached:
             kind = "overlaps the one before it" if info.begin < reached else "leaves a hole before it"
-            raise ModelError(f"{path}: tensor {name!r} at byte {info.begin} {kind}, which ends at {reached}")
+            raise ModelError(f"{path}: tensor {shown(name)} at byte {info.begin} {kind}, which ends at {reached}")
         reached = info.end
     if reached != data_bytes:
         kind = "it is truncated" if reached > data_bytes else "it has bytes of no tensor"
