@@ -16,6 +16,7 @@ from workbench.widgets.pooling import highest, levels, max_pool, thumbnail
 from workbench.widgets.sparkline import columns
 from workbench.widgets.timeline import StepMark, StepMarks
 from workbench.widgets.track import Track, ruler, zoomed
+from workbench.widgets.zoomwindow import fitting
 
 SETS = pytest.mark.parametrize("glyphs", [UNICODE, ASCII], ids=lambda glyphs: glyphs.name)
 amounts = st.lists(st.floats(0, 1e6), max_size=12)
@@ -127,3 +128,26 @@ def test_the_strongest_mark_of_many_steps_shows() -> None:
 def test_intervals_mark_both_ends(glyphs: Glyphs) -> None:
     assert len(interval(1, glyphs)) == 1
     assert interval(5, UNICODE) == "├───┤"
+
+
+@given(
+    st.tuples(st.integers(1, 400), st.integers(1, 400)),
+    st.integers(1, 50),
+    st.integers(1, 120),
+    st.integers(0, 6),
+    st.data(),
+)
+def test_a_zoom_window_holds_the_value_it_is_asked_for(
+    shape: tuple[int, int], lines: int, cells: int, zoom: int, data: st.DataObject
+) -> None:
+    row, column = data.draw(st.integers(0, shape[0] - 1)), data.draw(st.integers(0, shape[1] - 1))
+    window = fitting(shape, lines, cells, 2, zoom).holding(row, column, shape)
+    assert 0 <= window.column_of(column) < window.columns
+    assert window.columns * window.cell_width <= cells
+    line = (row // window.rows_pooled - window.top) // window.rows_per_line
+    assert 0 <= line < lines
+    at = window.value_at(line, window.column_of(column) * window.cell_width)
+    assert 0 <= row - at[0] < window.rows_pooled * window.rows_per_line
+    assert 0 <= column - at[1] < window.columns_pooled
+    if not zoom:
+        assert (window.top, window.left) == (0, 0)

@@ -170,17 +170,17 @@ class Gantt(LinePane):
 
     def head_lines(self) -> Sequence[list[Segment]]:
         track, brush = self.track, self.brush
-        numbers = ruler(track, self.model.steps if self.model else 0)
-        at = track.cell_of(self.column)
         here = f"{self.glyphs.draw_mark}{self.column}"
-        at = max(0, min(at, track.cells - len(here)))
-        before, after = numbers[:at], numbers[at + len(here) :]
-        if before and before[-1] != " " and before.rstrip() == before:
-            before = before[: before.rfind(" ") + 1].ljust(at)
-        if after[:1].isdigit() and numbers[at + len(here) - 1] != " ":
-            after = after.lstrip("0123456789").rjust(len(after))
-        title = brush.segment(fit("step", self._gutter - 1, "left") + " ", "dim")
-        return [[title, brush.segment(before, "dim"), brush.segment(here, "past"), brush.segment(after, "dim")]]
+        at = max(0, min(track.cell_of(self.column), track.cells - len(here)))
+        numbers = ruler(track, self.model.steps if self.model else 0, range(at, at + len(here)))
+        return [
+            [
+                brush.segment("step".ljust(self._gutter), "dim"),
+                brush.segment(numbers[:at], "dim"),
+                brush.segment(here, "past"),
+                brush.segment(numbers[at + len(here) :], "dim"),
+            ]
+        ]
 
     def body_line(self, index: int) -> list[Segment]:
         assert self.model is not None

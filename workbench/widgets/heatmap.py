@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
@@ -16,13 +16,13 @@ from workbench.widgets.messages import CellMoved
 from workbench.widgets.pane import LinePane
 from workbench.widgets.pixels import PixelPen
 from workbench.widgets.pooling import Scale, highest, levels, max_pool
+from workbench.widgets.zoomwindow import ZoomWindow, fitting
 
 if TYPE_CHECKING:
     from workbench.widgets.pooling import FloatMatrix, LevelMatrix
 
 LABEL_WIDTH = 12
 FIELD_WIDTH = 8
-WIDEST_CELL = 6
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,6 @@ class Matrix:
     high: float | None = None
     scale: Scale = "linear"
     provenance: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What of the matrix is on screen and how: pooling factors, first row and column, cells per column."""
-
-    rows_pooled: int
-    columns_pooled: int
-    rows_per_line: int
-    cell_width: int
-    lines: int
-    columns: int
 
 
 class Heatmap(LinePane):
@@ -80,7 +68,7 @@ class Heatmap(LinePane):
         self.row = self.column = 0
         self.zoom = 0
         self.top_lines, self.bottom_lines = 2, 1
-        self._origin = Offset(0, 0)
+        self.window = fitting((0, 0), 1, 1, 1)
         self._levels: dict[tuple[int, int], LevelMatrix] = {}
         self._high = 1.0
         self.set_matrix(matrix)
@@ -122,16 +110,14 @@ class Heatmap(LinePane):
         self.move_to(self.row, 0 if direction < 0 else self._shape[1] - 1)
 
     def click_at(self, at: Offset) -> bool:
-        window, shape = self.window, self._shape
-        column = (self._origin.x + (at.x - self._gutter) // window.cell_width) * window.columns_pooled
-        row = (self._origin.y + at.y * window.rows_per_line) * window.rows_pooled
-        if at.x < self._gutter or row >= shape[0] or column >= shape[1]:
+        row, column = self.window.value_at(at.y, at.x - self._gutter)
+        if at.x < self._gutter or row >= self._shape[0] or column >= self._shape[1]:
             return False
         self.move_to(row, column)
         return True
 
     def action_zoom(self, direction: int) -> None:
-        self.zoom = min(max(0, self.zoom + direction), self._deepest_zoom)
+        self.zoom = max(0, self.zoom + direction)
         self._follow()
         self.refresh()
 
@@ -156,52 +142,32 @@ class Heatmap(LinePane):
     @property
     def _gutter(self) -> int:
         if self.matrix is None or not self.matrix.row_labels:
-            return 0
+            return len(str(self._shape[0])) + 1
         return min(LABEL_WIDTH, self.body_width // 4) + 1
 
-    @property
-    def _deepest_zoom(self) -> int:
-        fitting = self._window_at(0)
-        return max(fitting.rows_pooled, fitting.columns_pooled).bit_length() - 1
+    def _window_at(self, zoom: int) -> ZoomWindow:
+        cells = self.body_width - self._gutter
+        return fitting(self._shape, self.body_height, cells, self.pen.rows_per_line, zoom)
 
-    @property
-    def window(self) -> Window:
-        """How the matrix is laid on the pane at the current zoom."""
-        return self._window_at(min(self.zoom, self._deepest_zoom) if self.zoom else 0)
-
-    def _window_at(self, zoom: int) -> Window:
-        rows, columns = self._shape
-        height, width = max(1, self.body_height), max(1, self.body_width - self._gutter)
-        rows_per_line = 1 if rows <= height else self.pen.rows_per_line
-        rows_pooled = max(1, -(-rows // (height * rows_per_line)) >> zoom)
-        columns_pooled = max(1, -(-columns // width) >> zoom)
-        widest = WIDEST_CELL // rows_per_line
-        cell_width = min(widest, max(1, width // max(1, columns))) if columns_pooled == 1 else 1
-        return Window(rows_pooled, columns_pooled, rows_per_line, cell_width, height, width // cell_width)
+    def _follow(self) -> None:
+        """Fit the window to the pane and the zoom, and keep the cross in it."""
+        widest = self._window_at(0)
+        self.zoom = min(self.zoom, max(widest.rows_pooled, widest.columns_pooled).bit_length() - 1)
+        window = replace(self._window_at(self.zoom), top=self.window.top, left=self.window.left)
+        self.window = window.holding(self.row, self.column, self._shape)
 
     @property
     def pen(self) -> PixelPen:
         """What draws the cells on this screen."""
         return PixelPen(self.glyphs, self.dark, self.colourless)
 
-    def _follow(self) -> None:
-        """Move the zoom window as little as keeps the cross in it."""
-        window = self.window
-        row, column = self.row // window.rows_pooled, self.column // window.columns_pooled
-        rows, columns = -(-self._shape[0] // window.rows_pooled), -(-self._shape[1] // window.columns_pooled)
-        self._origin = Offset(
-            _slide(self._origin.x, column, window.columns, columns),
-            _slide(self._origin.y, row, window.lines * window.rows_per_line, rows),
-        )
-
     # Drawing
 
     def line_count(self) -> int:
         if self.matrix is None or not self.matrix.values.size:
             return 0
-        window = self.window
-        pooled_rows = -(-self._shape[0] // window.rows_pooled) - self._origin.y
-        return min(window.lines, -(-pooled_rows // window.rows_per_line))
+        rows = self.window.map_shape(self._shape)[0] - self.window.top
+        return min(self.window.lines, -(-rows // self.window.rows_per_line))
 
     def content_changed(self) -> None:
         if self.is_attached:
@@ -210,61 +176,52 @@ class Heatmap(LinePane):
 
     def body_line(self, index: int) -> list[Segment]:
         window = self.window
-        first = self._origin.y + index * window.rows_per_line
-        columns = slice(self._origin.x, self._origin.x + window.columns)
-        grid = self._level_grid(window)
-        row = grid[first, columns].tolist()
-        label = self._row_label(first, window)
-        if window.rows_per_line == 1:
-            return [*label, *self._cells(row, first, window)]
-        below = grid[first + 1, columns].tolist() if first + 1 < len(grid) else [0] * len(row)
-        return [*label, *self._halves(row, below, first, window)]
-
-    def _cells(self, row: list[int], first: int, window: Window) -> Iterable[Segment]:
-        at = self.column // window.columns_pooled - self._origin.x
-        if self.row // window.rows_pooled != first or not 0 <= at < len(row):
-            return self.pen.cells(row, window.cell_width)
-        mark = self.glyphs.crosshair.center(window.cell_width)
-        cross = self.pen.cell(row[at], window.cell_width, mark)
+        first = window.first_row(index)
+        grid = self._level_grid()
+        rows = grid[first : first + window.rows_per_line, window.left : window.left + window.columns].tolist()
+        if len(rows) < window.rows_per_line:
+            rows.append([0] * len(rows[0]))
+        at = window.column_of(self.column)
+        crossed = self.row // window.rows_pooled - first
+        label = self._row_label(first)
+        if not 0 <= crossed < len(rows):
+            return [*label, *self._run(rows)]
+        cross = self.pen.cell(
+            rows[crossed][at], window.cell_width, self.glyphs.crosshair.center(window.cell_width)
+        )
         return [
-            *self.pen.cells(row[:at], window.cell_width),
+            *label,
+            *self._run([row[:at] for row in rows]),
             cross,
-            *self.pen.cells(row[at + 1 :], window.cell_width),
+            *self._run([row[at + 1 :] for row in rows]),
         ]
 
-    def _halves(self, top: list[int], bottom: list[int], first: int, window: Window) -> list[Segment]:
-        at = self.column // window.columns_pooled - self._origin.x
-        below, width = self.row // window.rows_pooled - first, window.cell_width
-        if below not in (0, 1) or not 0 <= at < len(top):
-            return list(self.pen.halves(top, bottom, width))
-        level = bottom[at] if below else top[at]
-        return [
-            *self.pen.halves(top[:at], bottom[:at], width),
-            self.pen.cell(level, width, self.glyphs.crosshair.center(width)),
-            *self.pen.halves(top[at + 1 :], bottom[at + 1 :], width),
-        ]
+    def _run(self, rows: list[list[int]]) -> Iterable[Segment]:
+        """Yield one line of one or two rows of map cells."""
+        width = self.window.cell_width
+        return self.pen.cells(rows[0], width) if len(rows) == 1 else self.pen.halves(rows[0], rows[1], width)
 
     def head_lines(self) -> Sequence[list[Segment]]:
-        window = self.window
         gutter = self.brush.segment(" " * self._gutter)
-        return [[gutter, *self._column_fields(window)], [gutter, *self._column_ticks(window)]]
+        return [[gutter, *self._column_fields()], [gutter, *self._column_tick()]]
 
     def foot_lines(self) -> Sequence[list[Segment]]:
-        window, width = self.window, self.body_width
+        width = self.body_width
         left = cut(self.readout(), width, self.glyphs.ellipsis)
         room = width - cell_len(left)
-        right = self._notes(window, room - 2)
+        right = self._notes(room - 2)
         gap = " " * (room - cell_len(right))
         return [[self.brush.segment(left, "strong"), self.brush.segment(gap), self.brush.segment(right, "dim")]]
 
-    def _notes(self, window: Window, room: int) -> str:
-        """Return what must be known to read the colours, as much of it as there is room for."""
-        notes = []
-        if window.rows_pooled * window.columns_pooled > 1:
-            notes.append(f"pooled {window.rows_pooled}{self.glyphs.times}{window.columns_pooled}, largest shown")
+    def _notes(self, room: int) -> str:
+        """Return what must be known to read the colours, the most important first, as far as there is room."""
+        window, times = self.window, self.glyphs.times
+        notes = [f"pooled {window.rows_pooled}{times}{window.columns_pooled}"] if window.pooled else []
         notes.append(f"max {self._high:.4g}")
         if self.matrix and self.matrix.scale == "sqrt":
             notes.append("square-root scale")
+        if window.pooled:
+            notes.append("largest of each tile shown")
         while notes and cell_len("  ".join(notes)) > room:
             notes.pop()
         return "  ".join(notes)
@@ -286,51 +243,42 @@ class Heatmap(LinePane):
         label = cut(labels[index], LABEL_WIDTH, self.glyphs.ellipsis) if index < len(labels) else ""
         return f"{name} {index} {label}".rstrip()
 
-    def _level_grid(self, window: Window) -> LevelMatrix:
+    def _level_grid(self) -> LevelMatrix:
         assert self.matrix is not None
-        key = window.rows_pooled, window.columns_pooled
+        key = self.window.rows_pooled, self.window.columns_pooled
         if key not in self._levels:
             pooled = max_pool(self.matrix.values, *key)
             self._levels[key] = levels(pooled, self.matrix.low, self._high, self.matrix.scale)
         return self._levels[key]
 
-    def _row_label(self, first: int, window: Window) -> list[Segment]:
+    def _row_label(self, first: int) -> list[Segment]:
         assert self.matrix is not None
-        if not self._gutter:
-            return []
-        index = first * window.rows_pooled
-        here = 0 <= self.row - index < window.rows_pooled * window.rows_per_line
-        index = self.row if here else index
-        text = fit(self.matrix.row_labels[index], self._gutter - 1, "right", self.glyphs.ellipsis)
+        index = first * self.window.rows_pooled
+        here = 0 <= self.row - index < self.window.rows_pooled * self.window.rows_per_line
+        label = _label(self.matrix.row_labels, self.row if here else index)
+        text = fit(label, self._gutter - 1, "right", self.glyphs.ellipsis)
         return [self.brush.segment(text, self.cursor_ink if here else "dim"), self.brush.segment(" ")]
 
-    def _column_fields(self, window: Window) -> list[Segment]:
-        """Labels for every few columns, the cross's own label in place of the one it stands under."""
+    def _column_fields(self) -> list[Segment]:
+        """Return labels for every few columns, the cross's own in place of the one it stands under."""
         assert self.matrix is not None
-        stride = max(1, -(-FIELD_WIDTH // window.cell_width))
-        count = -(-self._shape[1] // window.columns_pooled) - self._origin.x
-        at = self.column // window.columns_pooled - self._origin.x
+        window = self.window
+        stride = -(-FIELD_WIDTH // window.cell_width)
+        count = min(window.columns, window.map_shape(self._shape)[1] - window.left)
+        at = window.column_of(self.column)
         segments = []
-        for field in range(0, min(window.columns, count), stride):
+        for field in range(0, count, stride):
             here = field <= at < field + stride
-            index = self.column if here else (self._origin.x + field) * window.columns_pooled
-            label = self._column_label(index)
+            index = self.column if here else (window.left + field) * window.columns_pooled
+            label = _label(self.matrix.column_labels, index)
             text = fit(label, stride * window.cell_width - 1, ellipsis=self.glyphs.ellipsis)
             segments += [self.brush.segment(text, self.cursor_ink if here else "dim"), self.brush.segment(" ")]
         return segments
 
-    def _column_label(self, index: int) -> str:
-        assert self.matrix is not None
-        labels = self.matrix.column_labels
-        return labels[index] if index < len(labels) else str(index)
-
-    def _column_ticks(self, window: Window) -> list[Segment]:
-        at = (self.column // window.columns_pooled - self._origin.x) * window.cell_width
-        at += (window.cell_width - 1) // 2
+    def _column_tick(self) -> list[Segment]:
+        at = self.window.column_of(self.column) * self.window.cell_width + (self.window.cell_width - 1) // 2
         return [self.brush.segment(" " * at), self.brush.segment(self.glyphs.down, "selected-mark")]
 
 
-def _slide(origin: int, position: int, room: int, total: int) -> int:
-    """Return the window start nearest to `origin` that shows `position` and wastes no room at the end."""
-    start = min(max(origin, position - room + 1), position)
-    return max(0, min(start, total - room))
+def _label(labels: Sequence[str], index: int) -> str:
+    return labels[index] if index < len(labels) else str(index)

@@ -72,7 +72,7 @@ class LinePane(ScrollView, can_focus=True, inherit_bindings=False):
         return 0
 
     def body_line(self, index: int) -> list[Segment]:
-        """Return body line `index`; anything short of `width` is padded, anything longer is cut."""
+        """Return body line `index`; what is short of the pane is padded, what is longer is cut."""
         raise NotImplementedError
 
     def head_lines(self) -> Sequence[list[Segment]]:

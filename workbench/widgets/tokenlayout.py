@@ -66,19 +66,13 @@ class TokenLayout:
         self.count = count
 
     def _cut(self, count: int) -> None:
+        """Go back to the last line that begins with a whole token at or before `count`."""
         line = self.line_of(count)
-        del self.starts[line + 1 :]
-        self.count = self.starts[line].token
-        if self.starts[line].piece:
-            self._restart_at_token(line)
-        self._column = 0
-
-    def _restart_at_token(self, line: int) -> None:
-        """Drop lines that begin inside a token, so that layout can begin again with a whole one."""
-        while line and self.starts[line].piece:
+        while self.starts[line].piece:
             line -= 1
         del self.starts[line + 1 :]
         self.count = self.starts[line].token
+        self._column = 0
 
     def _add(self, token: int) -> None:
         text = self.text(token)

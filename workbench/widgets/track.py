@@ -51,14 +51,15 @@ def zoomed(cells: int, zoom: int) -> Track:
     return Track(0, cells, per_cell=1 << max(0, -zoom), per_step=1 << max(0, zoom))
 
 
-def ruler(track: Track, total: int, spacing: int = 10) -> str:
-    """Return step numbers at round steps, each starting over its step."""
+def ruler(track: Track, total: int, reserved: range = range(0), spacing: int = 10) -> str:
+    """Return step numbers at round steps, each starting over its step, none touching the `reserved` cells."""
     stride = _round_up(spacing * track.per_cell / track.per_step)
     text = ""
     start = -(-track.first // stride) * stride
     for step in range(start, min(total, track.first + track.steps), stride):
-        cell = track.cell_of(step)
-        if cell >= len(text) and cell + len(str(step)) <= track.cells:
+        cell, end = track.cell_of(step), track.cell_of(step) + len(str(step))
+        taken = reserved and cell <= reserved.stop and end >= reserved.start
+        if cell >= len(text) and end <= track.cells and not taken:
             text = text.ljust(cell) + str(step) + " "
     return text[: track.cells].ljust(track.cells)
 
