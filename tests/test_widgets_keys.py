@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textual import on
 from textual.geometry import Offset
 
 from tests.widget_gallery import (
@@ -86,6 +87,29 @@ async def test_the_cursor_stays_inside_a_shorter_model() -> None:
         assert table.cursor == 2
         table.set_model(Rows(0))
         assert table.copy_text() == ""
+
+
+async def test_an_empty_pane_has_nothing_to_open() -> None:
+    app = Listening(LineTable(None))
+    async with app.run_test() as pilot:
+        await pilot.press("enter", "down", "end")
+        assert not app.said
+
+
+async def test_handlers_can_ask_for_one_pane() -> None:
+    heard: list[int] = []
+
+    class Asking(WidgetApp):
+        @on(CursorMoved, "#left")
+        def moved(self, message: CursorMoved) -> None:
+            heard.append(message.index)
+
+    left, right = LineTable(Rows(9), id="left"), LineTable(Rows(9), id="right")
+    async with Asking(left, right).run_test() as pilot:
+        left.move_to(3)
+        right.move_to(4)
+        await pilot.pause()
+        assert heard == [3]
 
 
 async def test_a_double_click_opens() -> None:

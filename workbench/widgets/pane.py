@@ -249,7 +249,8 @@ class LinePane(ScrollView, can_focus=True, inherit_bindings=False):
         self.edge(direction)
 
     def action_activate(self) -> None:
-        self.post_message(Activated(self))
+        if self.line_count():
+            self.post_message(Activated(self))
 
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.geometry import Offset
 
 from workbench.widgets.cells import fit
@@ -138,14 +139,19 @@ class StepChart(CursorPane):
         limit = series.limit or max(values, default=0.0)
         text = columns(values, limit, chart, self.glyphs)[line]
         at = track.cell_of(self.cursor)
-        brush = self.brush
-        here = brush.over(self.cursor_ink)
         return [
             *self._label(series, line, chart, limit),
-            brush.segment(text[:at], series.ink),
-            here.segment(text[at : at + 1], series.ink),
-            brush.segment(text[at + 1 :], series.ink),
+            self.brush.segment(text[:at], series.ink),
+            self._here(text[at : at + 1], series.ink),
+            self.brush.segment(text[at + 1 :], series.ink),
         ]
+
+    def _here(self, mark: str, ink: Ink) -> Segment:
+        """Return the cell where a chart crosses the cursor's step: a hairline."""
+        if mark != self.glyphs.levels[-1]:
+            return self.brush.over(self.cursor_ink).segment(mark, ink)
+        filled = Style(color=self.brush.base.bgcolor, bgcolor=self.brush.inks[ink].color)
+        return Segment(self.glyphs.separator, filled)
 
     def _pooled(self, series: Series, track: Track) -> list[float]:
         """Return one value a cell: the largest of its steps."""
