@@ -17,7 +17,7 @@ from engine.model.config import ModelConfig, read_config
 from engine.model.weights import DTYPES, load_decoder
 from engine.params import MIB, EngineOptions, OptionError
 
-MakeSink = Callable[[int], Sink | None]  # takes the number of KV blocks
+MakeSink = Callable[[TorchExecutor], Sink | None]  # takes the loaded model and its KV pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def load(
     decoder = load_decoder(folder, DTYPES[dtype])
     pool = KVPool(config, num_blocks, options.block_size, DTYPES[dtype])
     executor = TorchExecutor(decoder, pool, options.seed)
-    engine = Engine(executor, limits_of(config), num_blocks, options, make_sink(num_blocks), stop_strings)
+    engine = Engine(executor, limits_of(config), num_blocks, options, make_sink(executor), stop_strings)
     return Loaded(engine, executor)
 
 
@@ -77,7 +77,6 @@ def limits_of(config: ModelConfig) -> Limits:
 
 
 def _memory_bytes() -> int:
-
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

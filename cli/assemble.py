@@ -1,0 +1,146 @@
+"""A model, an engine, a recorder and text put together: everything a run needs. Imports torch."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from cli import VERSION
+from engine import protocol as pr
+from engine.engine import Engine, Sink
+from engine.executor import TorchExecutor
+from engine.host import Announce, Opened
+from engine.inspection import TorchInspector
+from engine.load import limits_of, load
+from engine.model.fingerprint import Fingerprint, fingerprint
+from engine.params import EngineOptions
+from engine.text import ChatTemplate, OutputText, Tokenizer
+from engine.text.convert import load_tokenizer
+from engine.workload import Feeder, check_workload
+from sessions.header import Header, ModelShape
+from sessions.recorder import Recorder
+
+TOKENIZER = "tokenizer.json"
+
+
+def open_session(command: pr.Open, announce: Announce) -> Opened:
+    """Load the model and start the recording that `command` asks for, its workload checked and queued.
+
+    Raises one of the errors of `cli.errors.is_bad_input`; there is no session file then.
+    """
+    folder = Path(command.model)
+    announce(pr.Loading(doing="reading the tokenizer"))
+    encode = Encoder(folder)
+    recording = _Recording(command, folder, encode)
+    announce(pr.Loading(doing="loading the weights"))
+    loaded = load(folder, command.options, recording.start, encode.stop_strings)
+    return Opened(
+        engine=loaded.engine,
+        inspector=TorchInspector(loaded.engine, loaded.executor),
+        encode=encode,
+        feeder=Feeder(command.workload, encode),
+        session=str(recording.recorder.path),
+        flush=recording.recorder.flush,
+        close=recording.recorder.close,
+    )
+
+
+class Encoder:
+    """Turns requests into token ids with a folder's tokenizer and, where it is asked for, its chat template."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tokenizer: Tokenizer = load_tokenizer(folder)
+        self._folder = folder
+        self._template: ChatTemplate | None = None
+
+    def __call__(self, request: pr.RequestText) -> Sequence[int]:
+        if request.messages is not None:
+            return self.tokenizer.encode(self._chat(request.messages), add_special_tokens=False)
+        return self.tokenizer.encode(request.prompt or "")
+
+    def stop_strings(self, prompt_ids: Sequence[int], stops: Sequence[str]) -> OutputText:
+        """Looks for `stops` in the output that follows a prompt."""
+        return OutputText(self.tokenizer, prompt_ids, stops)
+
+    def _chat(self, messages: Sequence[dict[str, str]]) -> str:
+        if self._template is None:
+            self._template = ChatTemplate.from_folder(self._folder)
+        return self._template.render(messages)
+
+
+@dataclass(slots=True)
+class _Recording:
+    """Starts the session file once the model is there, and holds its recorder."""
+
+    command: pr.Open
+    folder: Path
+    encode: Encoder
+    started: Recorder | None = None
+
+    @property
+    def recorder(self) -> Recorder:
+        assert self.started is not None
+        return self.started
+
+    def start(self, executor: TorchExecutor) -> Sink:
+        """The session's recorder. The workload is checked first: what is refused leaves no file."""
+        limits, num_blocks = limits_of(executor.decoder.config), executor.pool.num_blocks
+        check_workload(
+            self.command.workload, Engine(executor, limits, num_blocks, self.command.options), self.encode
+        )
+        self.started = Recorder(
+            Path(self.command.session),
+            _header(self.folder, self.command.options, executor),
+            self.encode.tokenizer,
+            _tokenizer_json(self.folder),
+            force=self.command.force,
+        )
+        return self.started
+
+
+def _header(folder: Path, options: EngineOptions, executor: TorchExecutor) -> Header:
+    hashes: Fingerprint = fingerprint(folder)
+    return Header(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        tool_version=VERSION,
+        python_version=platform.python_version(),
+        torch_version=str(torch.__version__),
+        transformers_version=version("transformers"),
+        model_path=str(folder.resolve()),
+        model_name=folder.resolve().name,
+        config_sha256=hashes.config_sha256,
+        weights_sha256=hashes.weights_sha256,
+        tokenizer_hash=hashlib.sha256(_tokenizer_json(folder) or b"").hexdigest(),
+        dtype=str(executor.decoder.dtype).removeprefix("torch."),
+        device=options.device,
+        options=options,
+        num_blocks=executor.pool.num_blocks,
+        shape=_shape(executor),
+        eos_ids=executor.decoder.config.eos_ids,
+    )
+
+
+def _shape(executor: TorchExecutor) -> ModelShape:
+    config = executor.decoder.config
+    return ModelShape(
+        layers=config.layers,
+        heads=config.heads,
+        kv_heads=config.kv_heads,
+        head_dim=config.head_dim,
+        vocab_size=config.vocab_size,
+        max_context=config.context_tokens,
+        kv_bytes_per_token=executor.pool.bytes_per_token,
+        linear_kernel=executor.decoder.lm_head.kernel,
+    )
+
+
+def _tokenizer_json(folder: Path) -> bytes | None:
+    path = folder / TOKENIZER
+    return path.read_bytes() if path.is_file() else None

@@ -1,0 +1,54 @@
+"""The engine's own process: frames on what were stdin and stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import BinaryIO
+
+from cli.folders import ROOT
+from engine import protocol as pr
+from engine.host import Announce, Opened, serve
+
+COMMAND = "_engine"
+
+
+def engine_command() -> list[str]:
+    """The command line that starts an engine process."""
+    return [sys.executable, str(ROOT / "main.py"), COMMAND]
+
+
+def serve_engine() -> int:
+    """Serve one client until it closes the channel; the exit code.
+
+    Signals that a terminal sends to everything in it are left to the client: when it goes, so does the
+    channel, and the engine finishes its step and closes the session.
+    """
+    for unwanted in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(unwanted, signal.SIG_IGN)
+    commands, answers = _take_channel()
+    return serve(_open_session, commands, answers)
+
+
+def _take_channel() -> tuple[BinaryIO, BinaryIO]:
+    """stdin and stdout as the channel; file descriptors 0 and 1 then lead to nothing and to stderr.
+
+    Libraries print, at times from C: what they say must not get between the frames.
+    """
+    commands, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return commands, answers
+
+
+def _open_session(command: pr.Open, announce: Announce) -> Opened:
+    announce(pr.Loading(doing="loading torch"))
+    from cli.assemble import open_session
+
+    return open_session(command, announce)
+
+
+__all__ = ["engine_command", "serve_engine"]

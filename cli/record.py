@@ -1,0 +1,108 @@
+"""`record`: a run without a screen, its engine in this process. Imports torch once there is something to run."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.console import print_json, say
+from cli.errors import DONE, FAILED, INTERRUPTED
+from cli.flags import EngineFlags, SamplingFlags
+from cli.folders import DEFAULT_MODEL
+from cli.interrupts import interruptible
+from cli.model_finder import resolve_model
+from cli.order import make_order
+from cli.progress import Progress, progress_bar
+from cli.requests import read_requests
+from cli.result import print_result, read_result
+from engine.engine import StepFailedError
+from engine.host import Opened
+from engine.params import EngineOptions
+from engine.protocol import Loading, Message, Open
+
+
+def record_requests(
+    model: str | None,
+    prompts: Sequence[str],
+    workload: Path | None,
+    output: Path | None,
+    force: bool,
+    engine: EngineFlags,
+    sampling: SamplingFlags,
+    json: bool,
+) -> int:
+    """Run what was asked for, print the result, and return the exit code."""
+    folder = DEFAULT_MODEL if model is None else resolve_model(model)
+    options = engine.options(EngineOptions())
+    requests = read_requests(prompts, workload, sampling)
+    order, warning = make_order(folder, options, requests, output, force=force)
+    if warning:
+        say(warning)
+    run = record(order)
+    result = read_result(run.session, run.seconds)
+    print_json(result) if json else print_result(result)
+    return _tell(run, result.steps)
+
+
+def _tell(run: Recorded, steps: int) -> int:
+    """Say what did not go well; the exit code."""
+    for failure in run.failures:
+        say(failure)
+    if run.interrupted:
+        say(f"interrupted after step {steps}; the session holds everything up to there")
+        return INTERRUPTED
+    return FAILED if run.failures else DONE
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A run that ended, early if `interrupted`; `failures` has a line for each step that failed."""
+
+    session: Path
+    seconds: float
+    interrupted: bool
+    failures: tuple[str, ...]
+
+
+def record(order: Open) -> Recorded:
+    """Run `order` to its end, or until the user interrupts; its session is closed either way."""
+    opened = _open(order)
+    try:
+        with progress_bar("generating", "tokens", _most_tokens(order)) as progress:
+            return _run(opened, progress)
+    finally:
+        opened.close()
+
+
+def _open(order: Open) -> Opened:
+    from cli.assemble import open_session
+
+    return open_session(order, _narrate)
+
+
+def _narrate(message: Message) -> None:
+    if isinstance(message, Loading) and sys.stderr.isatty():
+        say(message.doing)
+
+
+def _run(opened: Opened, progress: Progress) -> Recorded:
+    engine, failures = opened.engine, []
+    started = time.perf_counter()
+    with interruptible() as interrupt:
+        while not interrupt.wanted:
+            opened.feeder.feed(engine)
+            try:
+                if engine.step() is None:
+                    break
+            except StepFailedError as error:
+                failures.append(str(error))
+            progress(engine.state.totals.output_tokens)
+    seconds = time.perf_counter() - started
+    return Recorded(Path(opened.session), seconds, interrupt.wanted, tuple(failures))
+
+
+def _most_tokens(order: Open) -> int:
+    return sum(request.params.max_tokens * request.n for request in order.workload)

@@ -1,0 +1,99 @@
+"""`run` and `open`: the workbench in the terminal, on an engine of its own or on a recorded session."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cli import demo
+from cli.console import say
+from cli.engine_process import engine_command
+from cli.errors import CommandError
+from cli.flags import EngineFlags, SamplingFlags
+from cli.folders import DEFAULT_MODEL, log_file
+from cli.model_finder import resolve_model
+from cli.order import make_order
+from cli.requests import read_requests
+from cli.session_names import resolve_session
+from engine.params import EngineOptions
+from engine.protocol import RequestText
+
+GlyphSet = Literal["auto", "unicode", "ascii"]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How the screen is drawn."""
+
+    glyphs: GlyphSet
+    theme: str | None
+
+
+def run_live(
+    model: str | None,
+    prompts: Sequence[str],
+    workload: Path | None,
+    output: Path | None,
+    force: bool,
+    engine: EngineFlags,
+    sampling: SamplingFlags,
+    look: Look,
+) -> int:
+    """Open the workbench on a model and an engine that has yet to load it; the exit code."""
+    _need_terminal()
+    folder = DEFAULT_MODEL if model is None else resolve_model(model)
+    shows_demo = model is None and not prompts and workload is None
+    requests = _requests(shows_demo, prompts, workload, sampling)
+    options = engine.options(demo.OPTIONS if shows_demo else EngineOptions())
+    order, warning = make_order(folder, options, requests, output, force=force, spare_cores=1)
+    if warning:
+        say(warning)
+    from workbench.app import run_app
+    from workbench.source import Live
+
+    live = Live(
+        command=engine_command(),
+        model=Path(order.model),
+        session=Path(order.session),
+        options=order.options,
+        workload=order.workload,
+        force=force,
+        log=log_file(),
+    )
+    return run_app(live, glyphs=look.glyphs, theme=look.theme)
+
+
+def run_recorded(session: str, look: Look) -> int:
+    """Open the workbench on a recorded session; the exit code."""
+    path = resolve_session(session)
+    _check_session(path)
+    _need_terminal()
+    from workbench.app import run_app
+    from workbench.source import Recorded
+
+    return run_app(Recorded(path), glyphs=look.glyphs, theme=look.theme)
+
+
+def _requests(
+    shows_demo: bool, prompts: Sequence[str], workload: Path | None, sampling: SamplingFlags
+) -> Sequence[RequestText]:
+    if shows_demo:
+        return demo.demo_requests()
+    if prompts or workload is not None:
+        return read_requests(prompts, workload, sampling)
+    return ()
+
+
+def _check_session(path: Path) -> None:
+    """Raise SessionError now, in one line, rather than on the screen."""
+    from sessions.reader import Session
+
+    Session.open(path).close()
+
+
+def _need_terminal() -> None:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise CommandError("the workbench needs a terminal: use `workbench record` to run without one")

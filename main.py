@@ -1,0 +1,188 @@
+"""The command line of the workbench: one function a command; what they do is in `cli`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from cli import VERSION
+from cli.boundary import run_command
+from cli.flags import EngineFlags, SamplingFlags, spread
+
+app = typer.Typer(
+    name="workbench",
+    help="A time-travelling debugger for LLM inference, in the terminal."
+    "\n\n`workbench [MODEL]` is short for `workbench run [MODEL]`.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+sessions_app = typer.Typer(help="Recorded sessions on this machine.")
+models_app = typer.Typer(help="Models on this machine.")
+app.add_typer(sessions_app, name="sessions")
+app.add_typer(models_app, name="models")
+
+Model = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="MODEL",
+        help="A folder, a name from `models ls`, or a repository in the Hugging Face cache.",
+        show_default="the bundled model",
+    ),
+]
+Session = Annotated[str, typer.Argument(metavar="SESSION", help="A session file, or a name from `sessions ls`.")]
+Prompt = Annotated[list[str] | None, typer.Option(help="A prompt (repeatable).", show_default=False)]
+Workload = Annotated[Path | None, typer.Option(help="A JSONL file, one request a line.", show_default=False)]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The session file.", show_default="a new one")
+]
+Glyphs = Annotated[Literal["auto", "unicode", "ascii"], typer.Option(help="Characters to draw with.")]
+Theme = Annotated[str | None, typer.Option(help="A theme by its name.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
+
+
+@app.callback(invoke_without_command=True)
+def about(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"workbench {VERSION}")
+
+
+@app.command()
+@spread
+def run(
+    model: Model = None,
+    prompt: Prompt = None,
+    workload: Workload = None,
+    output: Output = None,
+    force: Force = False,
+    glyphs: Glyphs = "auto",
+    theme: Theme = None,
+    *,
+    engine: EngineFlags,
+    sampling: SamplingFlags,
+) -> None:
+    """Open the workbench on MODEL; without one, on the bundled model and a demo workload."""
+    from cli.screen import Look, run_live
+
+    look = Look(glyphs, theme)
+    raise typer.Exit(run_live(model, prompt or [], workload, output, force, engine, sampling, look))
+
+
+@app.command("open")
+def open_(session: Session, glyphs: Glyphs = "auto", theme: Theme = None) -> None:
+    """Open the workbench on a recorded session."""
+    from cli.screen import Look, run_recorded
+
+    raise typer.Exit(run_recorded(session, Look(glyphs, theme)))
+
+
+@app.command()
+@spread
+def record(
+    model: Model = None,
+    prompt: Prompt = None,
+    workload: Workload = None,
+    output: Output = None,
+    force: Force = False,
+    json: Json = False,
+    *,
+    engine: EngineFlags,
+    sampling: SamplingFlags,
+) -> None:
+    """Run requests into a session file, without a screen.
+
+    With neither --prompt nor --workload the prompt is read from standard input.
+    """
+    from cli.record import record_requests
+
+    raise typer.Exit(record_requests(model, prompt or [], workload, output, force, engine, sampling, json))
+
+
+@app.command()
+def export(
+    session: Session,
+    to: Annotated[Literal["jsonl", "perfetto", "csv"], typer.Option(help="The format.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Write a session in a format that other tools read."""
+    from cli.export import export_session
+
+    export_session(session, to, output, force, json)
+
+
+@sessions_app.command("ls")
+def sessions_ls(json: Json = False) -> None:
+    """List the sessions in this user's folder, the newest first."""
+    from cli.sessions import list_sessions
+
+    list_sessions(json)
+
+
+@sessions_app.command("show")
+def sessions_show(session: Session, json: Json = False) -> None:
+    """Say what a session holds: the run, its model and its requests."""
+    from cli.sessions import show_session
+
+    show_session(session, json)
+
+
+@sessions_app.command("rm")
+def sessions_rm(
+    session: Annotated[list[str], typer.Argument(metavar="SESSION", help="Files, or names from `sessions ls`.")],
+    json: Json = False,
+) -> None:
+    """Delete sessions."""
+    from cli.sessions import remove_sessions
+
+    remove_sessions(session, json)
+
+
+@models_app.command("ls")
+def models_ls(
+    path: Annotated[
+        list[Path] | None, typer.Argument(metavar="PATH", help="Folders to search.", show_default="here")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List models: those that ship with the project, those in folders, those in the Hugging Face cache."""
+    from cli.models import list_models
+
+    list_models(path or [], json)
+
+
+@models_app.command("show")
+def models_show(model: Model = None, json: Json = False) -> None:
+    """Say what a model folder holds, and whether this engine runs it."""
+    from cli.models import show_model
+
+    show_model(model, json)
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Check what the workbench needs of this machine; exit code 1 when something is missing."""
+    from cli.doctor import examine
+
+    raise typer.Exit(examine(json))
+
+
+@app.command("_engine", hidden=True)
+def engine_() -> None:
+    """Serve an engine over standard input and output."""
+    from cli.engine_process import serve_engine
+
+    raise typer.Exit(serve_engine())
+
+
+def main() -> int:
+    """The console script; the exit code."""
+    return run_command(app, sys.argv[1:], default="run")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
