@@ -296,6 +296,9 @@ CHATML = """{%- if tools %}{{ tools | tojson(indent=2) }}{%- endif %}
     {%- else %}{{ message.content }}{% endif %}
     {{- eos_token + '\n' }}
 {%- endfor %}
+    {% if true %}
+plain line
+    {% endif %}
 {%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}
 {{- ns.turns }}{{ bos_token }}{{ mood }}"""
 TALK = [{"role": "user", "content": "<b>ü & 'x'"}, {"role": "assistant", "content": " ok "}] * 2
