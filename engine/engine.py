@@ -15,7 +15,7 @@ import msgspec
 
 from engine import events as ev
 from engine.commit import cache_full_blocks, samples_of
-from engine.execution import Choice, DetailsOf, Executor, Job, Limits, Outcome, Slice
+from engine.execution import NO_DETAILS, Choice, DetailsOf, Executor, Job, Limits, Outcome, Slice
 from engine.ids import request_id
 from engine.params import EngineOptions, RequestSpec
 from engine.scheduler import Plan, Scheduler, blocks_for
@@ -23,7 +23,7 @@ from engine.state import Request, RequestState, State
 from engine.stopping import StopStrings, stop_after
 from engine.tokens import TokenLog
 
-NOTHING = Outcome((), (), tuple, 0, 0)
+NOTHING = Outcome((), (), NO_DETAILS, 0, 0)
 MakeStopStrings = Callable[[Sequence[int], Sequence[str]], StopStrings]  # prompt ids, stop strings
 
 

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from engine.details import TokenDetails
 from engine.events import Copied, Work
 from engine.params import SamplingParams
 
-DetailsOf = Callable[[], Sequence[TokenDetails]]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+class DetailsOf(Protocol):
+    """Explains the tokens of a step, when called; the logits they were chosen from are all it needs."""
+
+    @property
+    def logits(self) -> npt.NDArray[np.float32] | None:
+        """[tokens, vocab], in the order of the step's `token` events; None when there is no model behind."""
+        ...
+
+    def __call__(self) -> Sequence[TokenDetails]: ...
+
+
+class NoDetails:
+    """Nothing was chosen, or nobody knows more."""
+
+    logits = None
+
+    def __call__(self) -> Sequence[TokenDetails]:
+        return ()
+
+
+NO_DETAILS = NoDetails()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Callable, Sequence
 
 from engine.engine import Engine, Sink
-from engine.execution import Job, Limits, Outcome, Slice
+from engine.execution import NO_DETAILS, Job, Limits, Outcome, Slice
 from engine.params import EngineOptions, RequestSpec, SamplingParams
 
 VOCAB = 50
@@ -48,7 +48,7 @@ class ScriptedExecutor:
                 self.slots[self._slot(part, position)] = token
         self.fault()
         tokens = [next_token(self._read(job.slices[c.row]), c.sample) for c in job.choices]
-        return Outcome(tokens, [None] * len(tokens), tuple, 0, 0)
+        return Outcome(tokens, [None] * len(tokens), NO_DETAILS, 0, 0)
 
     def forget(self, request: str) -> None:
         pass
