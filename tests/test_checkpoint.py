@@ -84,7 +84,7 @@ CHANGES: dict[str, tuple[Callable[[Tensors], Any], str]] = {
     ),
     "a bias too many": (
         lambda t: t.update({"model.layers.0.self_attn.q_proj.bias": torch.zeros(48)}),
-        "q_proj.bias' is not part of a llama model",
+        "q_proj.bias' is not part of this llama model",
     ),
     "a layer too many": (
         lambda t: t.update({"model.layers.3.mlp.up_proj.weight": torch.zeros(80, 48)}),
