@@ -94,6 +94,7 @@ def test_token_lines_fit_and_hold_every_token_in_order(tokens: list[str], width:
 )
 def test_a_layout_cut_and_extended_equals_a_fresh_one(tokens: list[str], width: int, data: st.DataObject) -> None:
     moved = TokenLayout(tokens.__getitem__, width, "$")
+    moved.fit_to(len(tokens))
     for count in data.draw(st.lists(st.integers(0, len(tokens)), max_size=4)):
         moved.fit_to(count)
     moved.fit_to(len(tokens))

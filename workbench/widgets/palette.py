@@ -120,6 +120,7 @@ DARK = Theme(
     panel="#1d2330",
     dark=True,
     variables={
+        "screen-selection-background": "#2f5688",
         "border": "#6089b8",
         "border-blurred": "#2c3445",
         "scrollbar": "#323c50",
@@ -148,6 +149,7 @@ LIGHT = Theme(
     panel="#e8e7e2",
     dark=False,
     variables={
+        "screen-selection-background": "#b9d8fb",
         "border": "#3f7fbf",
         "border-blurred": "#cfd3d8",
         "scrollbar": "#c3c8cf",

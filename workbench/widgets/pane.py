@@ -219,8 +219,8 @@ class LinePane(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def selection_style(self) -> Style:
-        """The style of text selected with the mouse."""
-        return self.screen.get_component_rich_style("screen--selection", partial=True)
+        """The ground of text selected with the mouse; the text keeps its inks."""
+        return Style(bgcolor=self.screen.get_component_rich_style("screen--selection").bgcolor)
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         if not self.ALLOW_SELECT:
