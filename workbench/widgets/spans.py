@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.segment import Segment
@@ -71,8 +71,3 @@ def _align(segments: list[Segment], missing: int, brush: Brush, align: Align) ->
     before = {"left": 0, "right": missing, "center": missing // 2}[align]
     padded = [brush.segment(" " * before), *segments] if before else segments
     return [*padded, brush.segment(" " * (missing - before))] if missing > before else padded
-
-
-def width_of(segments: Iterable[Segment]) -> int:
-    """Return the cells that segments take."""
-    return sum(cell_len(segment.text) for segment in segments)
