@@ -20,6 +20,7 @@ broken up. Right-to-left letters stay. Markup is not escaped: the result belongs
 from __future__ import annotations
 
 import unicodedata
+from functools import cache
 
 __all__ = ["display_bytes", "display_text"]
 
@@ -95,7 +96,7 @@ def _is_harmful(code: int) -> bool:
 
 def _with_bases(text: str) -> str:
     """Every combining mark on a letter, number or `◌`, and at most two on one."""
-    if text.isascii():
+    if not any(map(_is_mark, set(text))):
         return text
     shown: list[str] = []
     room = 0
@@ -114,6 +115,7 @@ def _with_bases(text: str) -> str:
     return "".join(shown)
 
 
+@cache
 def _is_mark(character: str) -> bool:
     """Combining marks, and the Hangul vowels and finals that join the consonant before them."""
     return (

@@ -34,21 +34,33 @@ def test_a_step_comes_back_as_it_was():
     assert unpack_step(pack_step([])) == []
 
 
-@given(st.builds(
-    TokenDetails,
-    request=st.text(max_size=9),
-    position=st.integers(0, 2**62),
-    token=st.integers(0, 2**31 - 1),
-    rank=st.integers(1, 2**31 - 1),
-    margin=st.floats(0, allow_nan=False),
-    raw_lse=st.floats(allow_nan=False),
-    draw=st.just(0.0),
-    interval=st.just((0.0, 1.0)),
-    logits_hash=st.integers(0, 2**64 - 1),
-    stages=st.just((StageResult("top_k", 3, 3, -1.5),)),
-    candidates=st.just(Candidates(array("i", [7]), array("f", [1.5]), (), array("f", [0.25]), array("B", [6]),
-                                  array("f", [4]))),
-))  # fmt: skip
+floats = st.floats(allow_nan=False)
+one_candidate = Candidates(
+    array("i", [7]), array("f", [1.5]), (), array("f", [0.25]), array("B", [6]), array("f", [4])
+)
+
+
+@given(
+    st.builds(
+        TokenDetails,
+        request=st.text(max_size=9),
+        position=st.integers(0, 2**62),
+        token=st.integers(0, 2**31 - 1),
+        rank=st.integers(1, 2**31 - 1),
+        raw_lse=floats,
+        raw_logprob=floats,
+        processed_lse=floats,
+        processed_logprob=floats,
+        entropy=floats,
+        varentropy=floats,
+        margin=floats,
+        draw=st.just(0.0),
+        interval=st.tuples(floats, floats),
+        logits_hash=st.integers(0, 2**64 - 1),
+        stages=st.just((StageResult("top_k", 3, 3, -1.5),)),
+        candidates=st.just(one_candidate),
+    )
+)
 def test_any_details_come_back(details):
     assert unpack_step(pack_step([details])) == [details]
 

@@ -1,6 +1,7 @@
 """The sampler against transformers' processors and against a slow implementation that sorts everything."""
 
 import math
+from itertools import accumulate
 
 import numpy as np
 import pytest
@@ -185,8 +186,8 @@ def reference(logits: np.ndarray, row: SamplerRow) -> tuple[int, float | None]:
         order = [i for i in order if x[i] >= smallest]
     if params.top_p < 1:
         mass = math.fsum(weight[i] for i in order)
-        befores = [math.fsum(weight[i] for i in order[:n]) for n in range(len(order))]
-        order = [i for i, before in zip(order, befores, strict=True) if before < params.top_p * mass]
+        befores = accumulate((weight[i] for i in order), initial=0.0)
+        order = [i for i, before in zip(order, befores, strict=False) if before < params.top_p * mass]
     order = [i for i in order if weight[i] >= params.min_p]
     mass = math.fsum(weight[i] for i in order)
     point = uniform(row.seed, row.sample_index, row.position, "sample") * mass
