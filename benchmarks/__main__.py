@@ -1,0 +1,62 @@
+"""`make bench`: what the engine and its recorder cost, beside transformers on the same prompts.
+
+    python -m benchmarks [--quick] [--threads N] [--only speed|recording]
+
+The 0.5B model has random weights in the shape of Qwen2.5-0.5B, made in a temporary folder (1 GB).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from benchmarks import random_model, recording, speed
+from benchmarks.forward import bandwidth
+from engine.model.weights import load_decoder
+
+BUNDLED = Path(__file__).parent.parent / "models" / "tiny-python"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, shorter outputs")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--only", choices=("speed", "recording"))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    rounds, tokens = (3, 16) if options.quick else (7, 48)
+    if options.only != "speed":
+        _recording(3 if options.quick else 9)
+    if options.only != "recording":
+        torch.set_num_threads(options.threads)
+        _speed(tokens, rounds)
+
+
+def _recording(rounds: int) -> None:
+    """With one thread for the model, as the workbench runs it: the writer has the other core."""
+    torch.set_num_threads(1)
+    print("bundled model, float32, batch 8, 1 thread")
+    print(recording.measure(load_decoder(BUNDLED, torch.float32), rounds), end="\n\n", flush=True)
+
+
+def _speed(tokens: int, rounds: int) -> None:
+    print(f"{torch.get_num_threads()} threads, memory bandwidth {bandwidth() / 1e9:.1f} GB/s")
+    print(speed.HEADER, flush=True)
+    _print(speed.compare(BUNDLED, "bundled fp32", torch.float32, 4 * tokens, rounds))
+    with tempfile.TemporaryDirectory() as folder:
+        print("building the 0.5B model", file=sys.stderr)
+        random_model.build(Path(folder), "0.5b", "bfloat16")
+        _print(speed.compare(Path(folder), "0.5B bf16", torch.bfloat16, tokens // 2, max(3, rounds // 2)))
+
+
+def _print(lines: list[speed.Line]) -> None:
+    for line in lines:
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
