@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
 from textual.binding import Binding
-from textual.keys import KEY_NAME_REPLACEMENTS
+from textual.keys import KEY_NAME_REPLACEMENTS, key_to_character
 
 Target_contra = TypeVar("Target_contra", contravariant=True)
 
@@ -46,6 +46,17 @@ def key_name(key: str) -> str:
     return KEY_NAME_REPLACEMENTS.get(name, name)
 
 
+def shown_key(name: str) -> str:
+    """A key as it is typed, from Textual's name of it."""
+    special = {"escape": "esc", "slash": "/"}
+    return special.get(name) or _typed(name)
+
+
+def _typed(name: str) -> str:
+    character = key_to_character(name)
+    return character if character and character.isprintable() else name
+
+
 def bindings(actions: Sequence[Action[Any]]) -> list[Binding]:
     """The key bindings of `actions`; each runs `action_act(id)` of the widget that has them."""
     return [
@@ -57,4 +68,4 @@ def bindings(actions: Sequence[Action[Any]]) -> list[Binding]:
     ]
 
 
-__all__ = ["GROUPS", "Action", "Group", "bindings", "key_name"]
+__all__ = ["GROUPS", "Action", "Group", "bindings", "key_name", "shown_key"]

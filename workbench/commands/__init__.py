@@ -1,0 +1,20 @@
+"""What a person can do anywhere in the workbench: the app's entries in the registry of actions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workbench.commands.program import PROGRAM
+from workbench.commands.requests import REQUESTS
+from workbench.commands.running import RUNNING
+from workbench.commands.time import TIME
+from workbench.commands.viewing import VIEWING
+
+if TYPE_CHECKING:
+    from workbench.actions import Action
+    from workbench.app import WorkbenchApp
+
+COMMANDS: tuple[Action[WorkbenchApp], ...] = (*RUNNING, *REQUESTS, *TIME, *VIEWING, *PROGRAM)
+"""In the order of the footer, of which the end goes first when there is no room."""
+
+__all__ = ["COMMANDS"]

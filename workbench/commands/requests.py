@@ -1,0 +1,53 @@
+"""Giving the engine requests, and taking them back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine import protocol as pr
+from workbench.actions import Action
+from workbench.dialogs import Confirm
+
+if TYPE_CHECKING:
+    from workbench.app import WorkbenchApp
+
+
+def open_prompt(app: WorkbenchApp) -> None:
+    from workbench.promptbox import PromptBox  # its text area is not needed before
+
+    def submit(request: pr.RequestText | None) -> None:
+        if request is not None and app.link is not None:
+            app.link.send(pr.Submit(request=request))
+
+    app.push_screen(PromptBox(), submit)
+
+
+def ask_abort(app: WorkbenchApp) -> None:
+    request = app.selection.request
+
+    def abort(sure: bool | None) -> None:
+        if sure and app.link is not None and request is not None:
+            app.link.send(pr.Abort(request=request))
+
+    app.push_screen(Confirm(f"Abort request {request}? What it has generated stays recorded.", "abort"), abort)
+
+
+def why_no_abort(app: WorkbenchApp) -> str | None:
+    if (why := app.engine.why_not) is not None:
+        return why
+    request = app.selection.request
+    if request is None or app.desk is None:
+        return "no request is selected"
+    row = app.desk.record.request(request)
+    return None if row is not None and row.finished_step is None else f"request {request} has ended"
+
+
+REQUESTS: tuple[Action[WorkbenchApp], ...] = (
+    Action(
+        "prompt", ("p",), "Submit a prompt", "Requests", open_prompt, "prompt", lambda app: app.engine.why_not,
+        "Also while the engine runs: the request is considered in the next step.",
+    ),
+    Action("abort", ("a",), "Abort the selected request", "Requests", ask_abort, "", why_no_abort),
+)  # fmt: skip
+
+__all__ = ["REQUESTS"]

@@ -1,0 +1,87 @@
+"""EngineLink: the engine's process as the screen knows it. It sends commands and keeps the status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from engine import protocol as pr
+from engine.client import EngineClient
+from workbench.bench import EngineState, EngineStatus
+from workbench.source import Live
+
+NO_ENGINE = EngineStatus("none")
+
+
+class EngineLink:
+    """Starts an engine and follows what it says. `hear` and `lost` are called on another thread."""
+
+    def __init__(self, live: Live, hear: Callable[[pr.Answer], None], lost: Callable[[int], None]) -> None:
+        self.live = live
+        self.status = EngineStatus("loading", "starting the engine")
+        self._client = EngineClient(live.command, hear, lost, live.log)
+        self.send(
+            pr.Open(
+                model=str(live.model), session=str(live.session), options=live.options,
+                workload=tuple(live.workload), force=live.force,
+            )
+        )  # fmt: skip
+
+    @property
+    def pid(self) -> int:
+        return self._client.pid
+
+    def send(self, command: pr.Command) -> int:
+        """Send a command; the id its reply will carry, 0 when the engine is gone."""
+        try:
+            return self._client.send(command)
+        except pr.ChannelError:
+            return 0  # `lost` tells the person
+
+    def step(self) -> None:
+        self.send(pr.Step())
+
+    def run(self) -> None:
+        self.status = replace(self.status, state="running")
+        self.send(pr.Run())
+
+    def pause(self) -> None:
+        self.send(pr.Pause())
+
+    def heard(self, answer: pr.Answer) -> None:
+        """Take in what the engine says of itself."""
+        match answer:
+            case pr.Loading(doing=doing):
+                self.status = EngineStatus("loading", doing)
+            case pr.Ready():
+                self.status = EngineStatus("paused")
+            case pr.Progress():
+                self.status = _status_of(answer, self.status)
+            case pr.Fatal(error=error):
+                self.status = EngineStatus("gone", error)
+
+    def ended(self, code: int) -> None:
+        """The process is gone, with this exit code."""
+        if self.status.state != "gone":
+            self.status = EngineStatus("gone", _how(code))
+
+    def close(self) -> None:
+        """Let it finish its step and close the session; kill it when it does not."""
+        self._client.close()
+
+
+def _status_of(progress: pr.Progress, before: EngineStatus) -> EngineStatus:
+    state: EngineState = "running" if progress.running else "paused"
+    if progress.why == "failed":
+        state = "failed"
+    speed = progress.tokens_per_s or (before.tokens_per_s if progress.running else 0.0)
+    return EngineStatus(state, progress.error or progress.why, speed)
+
+
+def _how(code: int) -> str:
+    if code < 0:
+        return f"it was killed by signal {-code}; the session is whole up to the last step"
+    return f"it ended with exit code {code}; the session is whole up to the last step"
+
+
+__all__ = ["NO_ENGINE", "EngineLink"]

@@ -1,0 +1,195 @@
+"""What the lines around a view say: the run in numbers, the tabs, the selection and the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from engine.state import State
+from workbench.actions import Action
+from workbench.bench import EngineStatus, Scene
+from workbench.oneline import Item
+from workbench.record import Record
+from workbench.source import Live, Source
+from workbench.view import View
+from workbench.widgets.glyphs import Glyphs
+from workbench.widgets.inks import Ink
+from workbench.widgets.spans import Bar, Line, Span
+
+SPEED_STEPS = 32
+_STATES: dict[str, tuple[str, Ink]] = {
+    "none": ("recording", "dim"),
+    "loading": ("loading", "warn"),
+    "paused": ("paused", "accent"),
+    "running": ("running", "live"),
+    "failed": ("step failed", "failed"),
+    "gone": ("engine gone", "failed"),
+}
+
+
+def header_items(scene: Scene) -> list[Item]:
+    """Model, step, queues, KV, hits, speed, and what the engine does."""
+    moment, glyphs, about = scene.moment, scene.glyphs, scene.record.about
+    return [
+        Item(Span("workbench", "title"), 8),
+        Item([Span(about.model_name, "strong"), Span(f" {short_dtype(about.dtype)} {about.device}", "dim")], 5),
+        Item(_time(scene)),
+        Item(_queues(moment.state), 2),
+        Item(_kv(moment.state, glyphs), 3),
+        Item([Span("hit ", "dim"), _hit_rate(moment.state)], 6),
+        Item([Span(_speed(scene), "text"), Span(" tok/s", "dim")], 7),
+        Item(engine_word(scene.engine, glyphs), 4, right=True),
+    ]
+
+
+def opening_items(source: Source, engine: EngineStatus, glyphs: Glyphs) -> list[Item]:
+    """The header while there is nothing to show yet."""
+    name = source.model.name if isinstance(source, Live) else source.session.name
+    word = engine_word(engine, glyphs) if engine.state != "none" else Span("opening", "dim")
+    return [Item(Span("workbench", "title")), Item(Span(name, "strong")), Item(word, right=True)]
+
+
+def hint(engine: EngineStatus, scene: Scene | None) -> str:
+    """One line that says what to press, when there is nothing else to say."""
+    if scene is None:
+        return "the model is loading; q quits"
+    if engine.state == "gone":
+        return f"the engine is gone: {engine.text}"
+    if not scene.moment.live:
+        return "the past: [ ] move a step, { } to what is notable, G back to the newest step"
+    if engine.state == "none":
+        return "a recording: [ ] move a step, { } to what is notable, g to a step, ? help"
+    if scene.moment.step == 0 and engine.state == "paused":
+        return "paused at step 0: n takes a step, c runs, p submits a prompt, ? help"
+    if engine.text == "idle" and not scene.moment.state.requests:
+        return "every request has ended: p submits a prompt, [ goes back in time"
+    return ""
+
+
+def engine_word(engine: EngineStatus, glyphs: Glyphs) -> Line:
+    """`● paused`, with a mark that tells states apart without colour."""
+    word, ink = _STATES[engine.state]
+    mark = {"running": glyphs.cursor, "failed": "!", "gone": "!", "none": glyphs.free}.get(
+        engine.state, glyphs.changed
+    )
+    return [Span(f"{mark} {word}", ink)]
+
+
+def short_dtype(dtype: str) -> str:
+    """`fp32` for `float32`."""
+    return dtype.replace("bfloat", "bf").replace("float", "fp")
+
+
+def _time(scene: Scene) -> Line:
+    moment = scene.moment
+    if moment.live:
+        return [Span("step ", "dim"), Span(f"{moment.step:,}", "strong"), Span(" LIVE", "live")]
+    last = scene.record.last_step
+    return [Span("step ", "dim"), Span(f"{moment.step:,}", "strong"), Span(f" of {last:,} PAST", "past")]
+
+
+def _queues(state: State) -> Line:
+    preempted = sum(state.requests[id_].state == "PREEMPTED" for _, id_ in state.waiting)
+    waiting = len(state.waiting) - preempted
+    counts: Sequence[tuple[int, str, Ink]] = (
+        (len(state.running), "running", "decode"), (waiting, "waiting", "waiting"),
+        (preempted, "preempted", "preempted"),
+    )  # fmt: skip
+    line: list[Span] = []
+    for count, name, ink in counts:
+        line += [Span(" " if line else ""), Span(str(count), ink if count else "dim"), Span(f" {name}", "dim")]
+    return line
+
+
+def _kv(state: State, glyphs: Glyphs) -> Line:
+    blocks = state.blocks
+    used = blocks.owned / blocks.num_blocks
+    return [
+        Span("KV ", "dim"),
+        Span(f"{used:>4.0%} "),
+        Bar(used, "bad" if used > 0.95 else "kv-owned", 8),
+        Span(glyphs.separator, "faint"),
+    ]
+
+
+def _hit_rate(state: State) -> Span:
+    totals = state.totals
+    if not totals.looked_up_tokens:
+        return Span("–", "dim")
+    return Span(f"{totals.hit_tokens / totals.looked_up_tokens:.0%}")
+
+
+def _speed(scene: Scene) -> str:
+    if scene.engine.state == "running" and scene.engine.tokens_per_s and scene.moment.live:
+        return f"{scene.engine.tokens_per_s:,.0f}"
+    speed = recorded_speed(scene.record, scene.moment.step)
+    return "–" if speed is None else f"{speed:,.0f}"
+
+
+def recorded_speed(record: Record, step: int) -> float | None:
+    """Output tokens per second of compute over the latest steps up to `step`."""
+    rows = record.step_rows(max(0, step - SPEED_STEPS), step + 1)
+    before = 0 if not rows or rows[0].step == 1 else rows[0].output_tokens
+    counted = rows if rows and rows[0].step == 1 else rows[1:]
+    busy_s = sum(row.total_ns for row in counted) / 1e9
+    return (counted[-1].output_tokens - before) / busy_s if busy_s else None
+
+
+def tab_items(views: Sequence[type[View]], open_name: str, *, short: bool) -> list[Item]:
+    """One tab for each view; only the open one has its name where there is no room for all."""
+    items = []
+    for view in views:
+        here = view.view_name == open_name
+        name = f"{view.number} {view.title}" if here or not short else str(view.number)
+        line: Line = [Span(name, "title")] if here else [Span(name[:1], "key"), Span(name[1:], "dim")]
+        items.append(Item(line, action=f"view.{view.view_name}"))
+    return items
+
+
+def selection_items(scene: Scene) -> list[Item]:
+    """What is selected, part by part."""
+    chosen, record = scene.selection, scene.record
+    items: list[Item] = []
+    if chosen.request is None:
+        return [Item([Span("nothing selected", "dim")])]
+    items.append(_part("request", chosen.request))
+    if chosen.position is not None:
+        ids = record.token_ids(chosen.request)
+        text = f" '{record.token_text(ids[chosen.position])}'" if chosen.position < len(ids) else ""
+        items.append(_part("token", f"{chosen.position}{text}"))
+        items.append(Item([Span(f"({chosen.row_name})", "dim")], 3))
+        items.append(_part("layer", f"{chosen.layer} head {chosen.head}", 4))
+    if chosen.step is not None:
+        items.append(_part("step", str(chosen.step), 2))
+    if chosen.block is not None:
+        items.append(_part("block", str(chosen.block), 1))
+    if chosen.node is not None:
+        items.append(_part("node", str(chosen.node), 5))
+    return items
+
+
+def _part(name: str, value: str, priority: int = 0) -> Item:
+    return Item([Span(f"{name} ", "dim"), Span(value, "strong")], priority)
+
+
+def footer_items(actions: Sequence[tuple[Action[Any], str, str | None]]) -> list[Item]:
+    """A key and a word for each action, its keys as they are now; what cannot be done now is grey."""
+    items = []
+    for number, (action, keys, why_not) in enumerate(actions):
+        ink: Ink = "faint" if why_not else "key"
+        word: Ink = "faint" if why_not else "text"
+        items.append(Item([Span(keys, ink), Span(f" {action.brief}", word)], number + 1, action.id))
+    return items
+
+
+__all__ = [
+    "engine_word",
+    "footer_items",
+    "header_items",
+    "hint",
+    "opening_items",
+    "recorded_speed",
+    "selection_items",
+    "short_dtype",
+    "tab_items",
+]

@@ -1,0 +1,114 @@
+"""The prompt box: a text, and how its tokens are to be chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Checkbox, Input, Static, TextArea
+
+from engine.params import OptionError, RequestSpec, SamplingParams
+from engine.protocol import RequestText
+
+Read = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A setting as it is typed: its name, how to read it, what it is when left empty."""
+
+    name: str
+    read: Read
+    default: str
+    note: str
+
+
+FIELDS: Sequence[Field] = (
+    Field("max_tokens", int, "64", "tokens to generate at most"),
+    Field("temperature", float, "0", "0 is greedy"),
+    Field("top_k", int, "0", "0 is off"),
+    Field("top_p", float, "1", "1 is off"),
+    Field("min_p", float, "0", "0 is off"),
+    Field("n", int, "1", "samples"),
+    Field("seed", int, "", "empty: from the engine's"),
+    Field("stop", str, "", r"strings, apart by |, \n is a newline"),
+)
+
+
+def read_request(text: str, chat: bool, values: dict[str, str]) -> RequestText:
+    """The request a person typed. Raises OptionError, which names the setting, its value and what is allowed."""
+    if not text:
+        raise OptionError("the prompt is empty: type something")
+    numbers = {field.name: _read(field, values[field.name].strip()) for field in FIELDS if field.name != "stop"}
+    n = int(str(numbers.pop("n")))
+    stop = tuple(each.replace("\\n", "\n") for each in values["stop"].split("|") if each)
+    params = SamplingParams(stop=stop, **numbers)  # type: ignore[arg-type]
+    RequestSpec((0,), params, n)  # the engine's own checks, n among them
+    if chat:
+        return RequestText(messages=({"role": "user", "content": text},), params=params, n=n)
+    return RequestText(prompt=text, params=params, n=n)
+
+
+def _read(field: Field, value: str) -> object:
+    if not value:
+        return None if field.name == "seed" else field.read(field.default)
+    try:
+        return field.read(value)
+    except ValueError:
+        kind = "a whole number" if field.read is int else "a number"
+        raise OptionError(f"{field.name} is {value!r}: it must be {kind}") from None
+
+
+class PromptBox(ModalScreen[RequestText | None]):
+    """Asks for a prompt and its settings; they are checked before it closes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Leave"),
+        Binding("ctrl+g", "submit", "Submit", priority=True),
+    ]
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog", id="prompt-box"):
+            yield Static("New request", classes="dialog-title")
+            yield TextArea(id="prompt", compact=True, tab_behavior="focus")
+            yield Checkbox("chat: put it through the model's chat template", id="chat", compact=True)
+            with Vertical(id="settings"):
+                for first in range(0, len(FIELDS), 2):
+                    with Horizontal(classes="setting-row"):
+                        for field in FIELDS[first : first + 2]:
+                            yield Static(Content(field.name), classes="label")
+                            yield Input(field.default, id=field.name, placeholder=field.note, compact=True)
+            yield Static("", id="problem")
+            with Horizontal(classes="buttons"):
+                yield Button(Content("ctrl+g  submit"), id="yes", variant="primary", compact=True)
+                yield Button(Content("esc  leave"), id="no", compact=True)
+
+    def on_mount(self) -> None:
+        self.query_one(TextArea).focus()
+
+    def on_input_submitted(self) -> None:
+        self.action_submit()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        if event.button.id == "yes":
+            self.action_submit()
+        else:
+            self.dismiss(None)
+
+    def action_submit(self) -> None:
+        values = {field.name: self.query_one(f"#{field.name}", Input).value for field in FIELDS}
+        try:
+            request = read_request(self.query_one(TextArea).text, self.query_one("#chat", Checkbox).value, values)
+        except OptionError as error:
+            self.query_one("#problem", Static).update(Content(str(error)))
+        else:
+            self.dismiss(request)
+
+
+__all__ = ["FIELDS", "PromptBox", "read_request"]

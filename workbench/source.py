@@ -1,0 +1,39 @@
+"""What the workbench opens: a recorded session, or an engine to start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.params import EngineOptions
+from engine.protocol import RequestText
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A session file, finished or still written by somebody else. No engine is started."""
+
+    session: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """An engine to start in a process of its own: `command` serves `engine.protocol` on its stdin and stdout.
+
+    It loads `model`, records to `session` and gets `workload`; `force` replaces a session that is there.
+    What its libraries write to stderr goes to `log`.
+    """
+
+    command: Sequence[str]
+    model: Path
+    session: Path
+    options: EngineOptions
+    workload: Sequence[RequestText] = ()
+    force: bool = False
+    log: Path | None = None
+
+
+Source = Recorded | Live
+
+__all__ = ["Live", "Recorded", "Source"]
