@@ -134,12 +134,13 @@ def sessions_show(session: Session, json: Json = False) -> None:
 @sessions_app.command("rm")
 def sessions_rm(
     session: Annotated[list[str], typer.Argument(metavar="SESSION", help="Files, or names from `sessions ls`.")],
+    force: Annotated[bool, typer.Option("--force", help="Delete what is growing or damaged, too.")] = False,
     json: Json = False,
 ) -> None:
     """Delete sessions."""
     from cli.sessions import remove_sessions
 
-    remove_sessions(session, json)
+    remove_sessions(session, force, json)
 
 
 @models_app.command("ls")

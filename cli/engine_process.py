@@ -7,6 +7,7 @@ import signal
 import sys
 from typing import BinaryIO
 
+from cli.errors import CommandError, is_bad_input, one_line
 from cli.folders import ROOT
 from engine import protocol as pr
 from engine.host import Announce, Opened, serve
@@ -48,7 +49,12 @@ def _open_session(command: pr.Open, announce: Announce) -> Opened:
     announce(pr.Loading(doing="loading torch"))
     from cli.assemble import open_session
 
-    return open_session(command, announce)
+    try:
+        return open_session(command, announce)
+    except Exception as error:
+        if not is_bad_input(error):
+            raise
+        raise CommandError(one_line(error)) from error
 
 
 __all__ = ["engine_command", "serve_engine"]

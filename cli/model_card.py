@@ -56,7 +56,7 @@ def describe(folder: Path, name: str, source: str | None = None) -> ModelCard:
     """The card of a model folder; never raises for a folder that exists."""
     config, no_config = _try_config(folder)
     checkpoint, no_weights = _try_checkpoint(folder)
-    why_not = no_config or no_weights or _mismatch(checkpoint, config) or _no_tokenizer(folder)
+    why_not = no_config or no_weights or _mismatch(checkpoint, config) or missing_tokenizer(folder)
     card = ModelCard(
         name=name,
         path=str(folder),
@@ -110,7 +110,8 @@ def _mismatch(checkpoint: Checkpoint | None, config: ModelConfig | None) -> str 
     return None
 
 
-def _no_tokenizer(folder: Path) -> str | None:
+def missing_tokenizer(folder: Path) -> str | None:
+    """What to say about a folder without any of the files that hold a tokenizer; None when there is one."""
     if any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         return None
     return f"{folder}: has no tokenizer.json: without it text cannot become tokens"

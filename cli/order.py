@@ -12,11 +12,14 @@ import msgspec
 from cli.errors import CommandError
 from cli.folders import is_bundled
 from cli.machine import cores
-from engine.model.checkpoint import open_checkpoint
+from cli.model_card import missing_tokenizer
+from engine.model.checkpoint import Checkpoint, open_checkpoint
 from engine.model.config import read_config
 from engine.params import EngineOptions
 from engine.protocol import Open, RequestText
 from sessions.places import Place, default_path, place_for
+
+SMALL_MODEL_BYTES = 32 << 20
 
 
 def make_order(
@@ -33,12 +36,15 @@ def make_order(
     What can be seen without torch is checked here: the folder's config, its weights' headers, and that
     nothing is overwritten.
     """
-    open_checkpoint(folder).check(read_config(folder))
+    checkpoint = open_checkpoint(folder)
+    checkpoint.check(read_config(folder))
+    if (missing := missing_tokenizer(folder)) is not None:
+        raise CommandError(missing)
     place = _session_place(folder, output, force)
     order = Open(
         model=str(folder),
         session=str(place.path),
-        options=_settled(options, folder, spare_cores),
+        options=_settled(options, checkpoint, spare_cores),
         workload=tuple(requests),
         force=force,
     )
@@ -64,8 +70,15 @@ def check_output(output: Path, force: bool) -> None:
         raise CommandError(f"{output} cannot be written: you have no permission; choose another place")
 
 
-def _settled(options: EngineOptions, folder: Path, spare_cores: int) -> EngineOptions:
+def _settled(options: EngineOptions, checkpoint: Checkpoint, spare_cores: int) -> EngineOptions:
     """`options` with what depends on the model and the machine decided, so that the session says it."""
-    dtype = "float32" if options.dtype == "auto" and is_bundled(folder) else options.dtype
-    threads = options.threads or max(1, cores() - spare_cores)
+    dtype = "float32" if options.dtype == "auto" and is_bundled(checkpoint.folder) else options.dtype
+    threads = options.threads or _threads(checkpoint, spare_cores)
     return msgspec.structs.replace(options, dtype=dtype, threads=threads)
+
+
+def _threads(checkpoint: Checkpoint, spare_cores: int) -> int:
+    """A core a thread, but one thread for a small model: its matrices are not worth sharing out."""
+    if sum(path.stat().st_size for path in checkpoint.files) < SMALL_MODEL_BYTES:
+        return 1
+    return max(1, cores() - spare_cores)

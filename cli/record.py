@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.console import print_json, say
-from cli.errors import DONE, FAILED, INTERRUPTED
+from cli.errors import DONE, FAILED, INTERRUPTED, CommandError
 from cli.flags import EngineFlags, SamplingFlags
 from cli.folders import DEFAULT_MODEL
 from cli.interrupts import interruptible
@@ -22,6 +22,7 @@ from engine.engine import StepFailedError
 from engine.host import Opened
 from engine.params import EngineOptions
 from engine.protocol import Loading, Message, Open
+from engine.workload import WorkloadError
 
 
 def record_requests(
@@ -41,7 +42,10 @@ def record_requests(
     order, warning = make_order(folder, options, requests, output, force=force)
     if warning:
         say(warning)
-    run = record(order)
+    try:
+        run = record(order)
+    except WorkloadError as error:
+        raise CommandError(f"{workload}: {error}" if workload else str(error)) from error
     result = read_result(run.session, run.seconds)
     print_json(result) if json else print_result(result)
     return _tell(run, result.steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from cli.console import print_table
 from engine.sanitise import display_text
 from sessions.reader import Session
+from sessions.records import RequestRow
 
 TEXT_WIDTH = 48
 
@@ -38,18 +40,27 @@ class RecordResult(msgspec.Struct, frozen=True):
 def read_result(path: Path, seconds: float) -> RecordResult:
     """The result of the run recorded at `path`, which took `seconds`."""
     with Session.open(path) as session:
-        requests = tuple(_request(session, row.request) for row in session.requests())
+        requests = read_requests(session)
         generated = sum(len(request.output_ids) for request in requests)
         speed = round(generated / seconds, 1) if seconds > 0 else 0.0
         return RecordResult(str(path), session.last_step(), speed, requests)
 
 
+def read_requests(session: Session) -> tuple[RequestResult, ...]:
+    """The results of all requests, in order of arrival."""
+    return tuple(_request(session, row) for row in session.requests())
+
+
 def print_result(result: RecordResult) -> None:
     """The result for people: a line a request, then where the session is."""
-    rows = [_row(request) for request in result.requests]
-    head = ("request", "prompt", "cached", "out", "preempted", "finish", "text")
-    print_table(head, rows, right=(1, 2, 3, 4))
+    print_requests(result.requests)
     print(f"{result.steps} steps, {result.tokens_per_s} tokens/s: {display_text(result.session)}")
+
+
+def print_requests(requests: Sequence[RequestResult]) -> None:
+    """A line a request."""
+    head = ("request", "prompt", "cached", "out", "preempted", "finish", "text")
+    print_table(head, [_row(request) for request in requests], right=(1, 2, 3, 4))
 
 
 def _row(request: RequestResult) -> tuple[object, ...]:
@@ -59,20 +70,19 @@ def _row(request: RequestResult) -> tuple[object, ...]:
         request.cached_tokens,
         len(request.output_ids),
         request.preemptions,
-        request.finish_reason,
+        request.finish_reason or "unfinished",
         _shorten(request.text),
     )
 
 
-def _request(session: Session, id_: str) -> RequestResult:
-    row = session.request(id_)
+def _request(session: Session, row: RequestRow) -> RequestResult:
     return RequestResult(
-        id=id_,
+        id=row.request,
         parent=None,
         prompt_tokens=row.prompt_tokens,
         cached_tokens=row.cached_tokens,
         preemptions=row.preemptions,
-        output_ids=tuple(token.token for token in session.tokens(id_)),
+        output_ids=tuple(token.token for token in session.tokens(row.request)),
         text=row.output_text or "",
         finish_reason=row.finish_reason,
     )

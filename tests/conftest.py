@@ -1,0 +1,35 @@
+"""What holds for all tests: one thread a process, and none of the user's own folders."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_folders() -> Iterator[None]:
+    """State, cache and settings go to a temporary folder, in this process and in those that tests start."""
+    with tempfile.TemporaryDirectory(prefix="workbench-tests-") as home, pytest.MonkeyPatch.context() as patch:
+        for variable in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "HF_HOME"):
+            patch.setenv(variable, os.path.join(home, variable.lower()))
+        patch.delenv("HF_HUB_CACHE", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def demo_session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo, run to its end on the bundled model and recorded."""
+    from cli import demo
+    from cli.folders import DEFAULT_MODEL
+    from cli.order import make_order
+    from cli.record import record
+
+    output = tmp_path_factory.mktemp("demo") / "demo.wbs"
+    order, _ = make_order(DEFAULT_MODEL, demo.OPTIONS, demo.demo_requests(), output)
+    return record(order).session
