@@ -19,9 +19,10 @@ def assert_close(actual: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-5)
 
 
-YARN = {"rope_type": "yarn", "rope_theta": 500.0, "factor": 4.0, "original_max_position_embeddings": 16}
+YARN = {"rope_type": "yarn", "rope_theta": 500.0, "factor": 4.0, "original_max_position_embeddings": 32}
+UNTRUNCATED = {"beta_fast": 4.0, "beta_slow": 0.5, "truncate": False, "attention_factor": 1.3}
 LLAMA3 = {
-    "rope_type": "llama3", "rope_theta": 500.0, "factor": 4.0, "original_max_position_embeddings": 16,
+    "rope_type": "llama3", "rope_theta": 500.0, "factor": 4.0, "original_max_position_embeddings": 32,
     "low_freq_factor": 1.0, "high_freq_factor": 4.0,
 }  # fmt: skip
 
@@ -34,11 +35,12 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama head_dim": ("llama", {"head_dim": 20}),
     "llama theta": ("llama", {"rope_parameters": {"rope_type": "default", "rope_theta": 300.0}}),
     "llama linear": ("llama", {"rope_parameters": {"rope_type": "linear", "rope_theta": 300.0, "factor": 3.0}}),
-    "llama llama3": ("llama", {"rope_parameters": LLAMA3}),
-    "llama yarn": ("llama", {"rope_parameters": YARN}),
+    "llama llama3": ("llama", {"rope_parameters": LLAMA3, "head_dim": 16}),
+    "llama yarn": ("llama", {"rope_parameters": YARN, "head_dim": 16}),
     "qwen2": ("qwen2", {}),
     "qwen2 tied": ("qwen2", {"tie_word_embeddings": True}),
-    "qwen2 yarn": ("qwen2", {"rope_parameters": YARN | {"beta_fast": 8.0, "beta_slow": 2.0, "truncate": False}}),
+    "qwen2 yarn": ("qwen2", {"head_dim": 16, "rope_parameters": YARN | UNTRUNCATED}),
+    "mistral yarn": ("mistral", {"rope_parameters": YARN | {"mscale": 0.7, "mscale_all_dim": 1.3}}),
     "qwen2 window": ("qwen2", {"use_sliding_window": True, "sliding_window": 7, "max_window_layers": 1}),
     "qwen3": ("qwen3", {"head_dim": 16}),
     "qwen3 bias": ("qwen3", {"head_dim": 10, "attention_bias": True, "tie_word_embeddings": True}),
