@@ -21,7 +21,8 @@ from engine.inspection import TorchInspector
 from engine.load import limits_of, load
 from engine.model.fingerprint import Fingerprint, fingerprint
 from engine.params import EngineOptions
-from engine.text import ChatTemplate, OutputText, Tokenizer
+from engine.text import OutputText, Tokenizer
+from engine.text.chat import ChatTemplate
 from engine.text.convert import load_tokenizer
 from engine.workload import Feeder, check_workload
 from sessions.header import Header, ModelShape

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from transformers.generation import logits_process as hf
 
 from engine.details import TokenDetails
@@ -86,8 +87,8 @@ def warped(logits: np.ndarray, params: SamplingParams) -> np.ndarray:
     return hf.LogitsProcessorList(warpers)(ids, torch.from_numpy(logits)[None].clone())[0].numpy()
 
 
-def kept_logits(logits: np.ndarray, params: SamplingParams) -> np.ndarray:
-    trail = choose(logits[None], [row_for(params)]).trails[0]
+def kept_logits(logits: np.ndarray, row: SamplerRow) -> np.ndarray:
+    trail = choose(logits[None], [row]).trails[0]
     assert trail is not None
     kept = len(logits) if trail.kept is None else trail.kept
     trail.ranking.at_least(kept)
@@ -97,37 +98,53 @@ def kept_logits(logits: np.ndarray, params: SamplingParams) -> np.ndarray:
     return out
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(logits_rows, sampled_params)
 def test_filters_keep_what_transformers_keeps(logits, params):
     """The same logits; which of several equal ones stay under top-p, transformers leaves to its sort."""
-    expected, actual = warped(logits, params), kept_logits(logits, params)
+    expected, actual = warped(logits, params), kept_logits(logits, row_for(params))
     if not np.array_equal(np.sort(actual), np.sort(expected)):
         assert details_of(logits, row_for(params)).near_tie
     elif len(set(logits.tolist())) == len(logits):
         assert np.array_equal(actual, expected)
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(0, 10**6), sampled_params, token_lists, st.sampled_from([0.7, 1.3]), st.floats(-5, 5, width=32)
+)
+def test_the_whole_chain_runs_in_the_order_of_transformers(seed, params, seen, penalty, bias):
+    logits = random_logits(seed, 300, None, False)
+    scores, ids = torch.from_numpy(logits)[None].clone(), torch.tensor([[*seen, 7]])
+    scores = hf.SequenceBiasLogitsProcessor([[[1], bias]])(ids, scores)
+    scores = hf.RepetitionPenaltyLogitsProcessor(penalty)(ids, scores)
+    expected = warped(scores[0].numpy(), params)
+    params = replace(params, repetition_penalty=penalty, logit_bias={1: bias})
+    row = row_for(params, seen=TokenHistory(seen, [7], 300).seen())
+    if not np.allclose(kept_logits(logits, row), expected, rtol=1e-6):
+        assert details_of(logits, row).near_tie
+
+
 @pytest.mark.parametrize("top_p", [0.05, 0.5, 0.9, 0.94])
 def test_top_p_keeps_one_when_the_first_alone_exceeds_it(top_p):
     logits = np.log(np.array([0.95, 0.03, 0.01, 0.01], np.float32))
     params = SamplingParams(temperature=1.0, top_p=top_p)
-    assert np.isfinite(kept_logits(logits, params)).sum() == 1
+    assert np.isfinite(kept_logits(logits, row_for(params))).sum() == 1
     assert np.isfinite(warped(logits, params)).sum() == 1
 
 
 def test_top_p_removes_the_candidate_that_finds_exactly_p_before_it():
     logits = np.zeros(4, np.float32)
     params = SamplingParams(temperature=1.0, top_p=0.5)
-    assert np.isfinite(kept_logits(logits, params)).tolist() == [True, True, False, False]
+    assert np.isfinite(kept_logits(logits, row_for(params))).tolist() == [True, True, False, False]
     assert np.isfinite(warped(logits, params)).sum() == 2
 
 
 def test_top_k_keeps_what_ties_with_the_last():
     logits = np.array([1, 3, 2, 2, 2, 0], np.float32)
     params = SamplingParams(temperature=1.0, top_k=2)
-    assert np.isfinite(kept_logits(logits, params)).tolist() == [False, True, True, True, True, False]
-    assert np.array_equal(kept_logits(logits, params), warped(logits, params))
+    assert np.isfinite(kept_logits(logits, row_for(params))).tolist() == [False, True, True, True, True, False]
+    assert np.array_equal(kept_logits(logits, row_for(params)), warped(logits, params))
 
 
 @given(st.integers(0, 999), token_lists, token_lists, st.sampled_from([0.5, 1.1, 2.0]))
@@ -199,7 +216,7 @@ def reference(logits: np.ndarray, row: SamplerRow) -> tuple[int, float | None]:
     return i, weight[i] / mass
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 10**6), st.booleans(), sampled_params | penalised_params, token_lists, token_lists)
 def test_choices_are_those_of_the_slow_reference(seed, masked, params, prompt, output):
     logits = random_logits(seed, 300, None, masked)
@@ -361,7 +378,7 @@ def test_a_history_counts_like_the_whole_list_would(prompt, output):
 # --- what is told about a choice
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(logits_rows.filter(lambda row: len(row) == 700), min_size=1, max_size=4), sampled_params)
 def test_the_numbers_describe_the_distributions(logits, params):
     scores = np.stack(logits)
@@ -380,12 +397,12 @@ def test_the_numbers_describe_the_distributions(logits, params):
         assert math.isclose(high - low, details.probability, rel_tol=1e-6, abs_tol=1e-9)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(logits_rows, sampled_params)
 def test_candidates_show_probabilities_and_who_removed_them(logits, params):
     details = details_of(logits, row_for(params))
     shown = details.candidates
-    kept = kept_logits(logits, params)
+    kept = kept_logits(logits, row_for(params))
     final = np.exp(kept.astype(np.float64) - kept.max())
     final /= final.sum()
     ids = np.array(shown.ids)

@@ -22,7 +22,8 @@ from tokenizers import (
 from tokenizers import Tokenizer as Fast
 from transformers import AutoTokenizer
 
-from engine.text import ChatTemplate, OutputText, StopMatcher, TextError, TextStream, Tokenizer
+from engine.text import OutputText, StopMatcher, TextError, TextStream, Tokenizer
+from engine.text.chat import ChatTemplate
 from engine.text.convert import load_tokenizer
 
 BUNDLED = Path(__file__).parent.parent / "models" / "tiny-python"
@@ -123,7 +124,7 @@ def theirs(folders) -> dict:
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "bundled"])
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(text=texts, specials=st.booleans())
 def test_ids_and_text_are_those_of_transformers(tokenizers, theirs, kind, text, specials):
     mine, other = tokenizers[kind], theirs[kind]
@@ -192,7 +193,7 @@ def test_an_unknown_id_has_no_text(tokenizers):
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "bundled"])
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(prompt=texts, text=texts)
 def test_a_stream_adds_up_to_what_follows_the_prompt(tokenizers, kind, prompt, text):
     tokenizer = tokenizers[kind]
@@ -253,7 +254,7 @@ def first_stop(text: str, stops: list[str]) -> tuple[str, int] | None:
     return None
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.text("ab", max_size=4), max_size=8),
     st.lists(st.text("ab", min_size=1, max_size=5), max_size=3),
