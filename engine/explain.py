@@ -27,7 +27,7 @@ __all__ = ["explain", "rework"]
 Ids = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
 
-_FAR_BELOW = -1e4  # stands for -inf: its exp is 0, and 0 times it is 0
+_NO_WEIGHT = 80.0  # so far below the largest, -inf included, that nothing is added: exp(-80) is 2e-35
 
 
 def explain(logits: Logits, rows: Sequence[SamplerRow], choices: Choices) -> list[TokenDetails]:
@@ -59,9 +59,7 @@ def _describe(raw: Row) -> _Raw:
     Both come from the moments of d = logit - largest under p = exp(d) / mass, since ln p = d - ln mass.
     """
     top = float(raw.max())
-    d = np.subtract(raw, top, dtype=np.float64)
-    if np.isneginf(raw.min()):
-        np.maximum(d, _FAR_BELOW, out=d)
+    d = np.subtract(np.maximum(raw, top - _NO_WEIGHT), top, dtype=np.float64)
     p = np.exp(d)
     mass = float(p.sum())
     p *= d
