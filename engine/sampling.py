@@ -20,7 +20,7 @@ from engine.params import SamplingParams
 from engine.ranking import Ranking, Row
 from engine.stages import Cut, active_transforms, filtered, transformed
 
-__all__ = ["Choices", "Logits", "SamplerRow", "SamplingError", "Trail", "as_logits", "choose"]
+__all__ = ["Choices", "Logits", "SamplerRow", "SamplingError", "Trail", "as_logits", "choose", "transform"]
 
 Logits = npt.ArrayLike
 """float32 [rows, vocab]: a numpy array or a torch tensor in main memory, read in place."""
@@ -99,7 +99,7 @@ def choose(logits: Logits, rows: Sequence[SamplerRow]) -> Choices:
 
 def as_logits(logits: Logits) -> npt.NDArray[np.float32]:
     """The logits as a numpy array [rows, vocab], without a copy where they are float32 already."""
-    scores = np.asarray(logits, dtype=np.float32)
+    scores = np.ascontiguousarray(logits, dtype=np.float32)
     assert scores.ndim == 2, "logits are [rows, vocab]"
     return scores
 

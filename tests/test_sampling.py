@@ -346,6 +346,15 @@ def test_torch_logits_are_read_in_place():
     assert choose(logits, rows).tokens == choose(logits.numpy(), rows).tokens
 
 
+def test_logits_of_any_layout_and_precision_are_taken():
+    plain = torch.randn(VOCAB, 3).bfloat16()
+    logits, rows = plain.t().float(), [row_for(SamplingParams(temperature=1.0), position=i) for i in range(3)]
+    assert not logits.is_contiguous()
+    assert explain(logits, rows, choose(logits, rows)) == explain(
+        logits.contiguous(), rows, choose(logits.contiguous(), rows)
+    )
+
+
 def test_a_bias_on_a_token_that_does_not_exist_is_refused():
     check_vocabulary(SamplingParams(logit_bias={9: 1.0}), 10)
     with pytest.raises(OptionError, match="token 10: the vocabulary has 10"):
