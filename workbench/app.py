@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, ClassVar, Literal
 
@@ -45,6 +44,7 @@ from workbench.widgets.spans import Span
 from workbench.widgets.textpane import TextPane
 from workbench.widgets.timeline import Timeline
 
+VIEW_SHEETS = sorted(Path(__file__).parent.glob("views/*.tcss"))
 REPAINTS_PER_S = 25
 LOOK_EVERY_S = 0.5
 """How often a recording that somebody else may be writing is looked at."""
@@ -87,13 +87,14 @@ class MainScreen(Screen[None], inherit_bindings=False):
         Binding("tab", "app.focus_next", "Next pane", show=False),
         Binding("shift+tab", "app.focus_previous", "Previous pane", show=False),
         Binding("ctrl+c", "screen.copy_text", "Copy selected text", show=False),
+        *(replace(each, action=f"app.{each.action}") for each in bindings(COMMANDS)),
     ]
 
 
 class WorkbenchApp(App[int]):
     """The workbench over a recorded session, or over an engine that it starts."""
 
-    CSS_PATH: ClassVar[list[str | PurePath]] = ["widgets/widgets.tcss", "workbench.tcss"]
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["widgets/widgets.tcss", "workbench.tcss", *VIEW_SHEETS]
     COMMANDS = {Palette}  # noqa: RUF012
     TITLE = "workbench"
     ENABLE_COMMAND_PALETTE = False
@@ -243,10 +244,13 @@ class WorkbenchApp(App[int]):
             self.call_after_refresh(self._focus_view)
             return
         made = next(each for each in VIEWS if each.view_name == self._open_name)
-        view = self._views[self._open_name] = made(id=f"view-{made.view_name}")
-        self.query_one("#body").mount(view)
-        self.call_after_refresh(self._focus_view)
-        self.call_after_refresh(partial(self.note, News.ALL))
+        self._views[self._open_name] = made(id=f"view-{made.view_name}")
+        self.call_next(self._begin_view, self._views[self._open_name])
+
+    async def _begin_view(self, view: View) -> None:
+        await self.query_one("#body").mount(view)
+        self._focus_view()
+        self.note(News.ALL)
 
     def _focus_view(self) -> None:
         if self.view is not None and (pane := next(iter(self.view.panes()), None)) is not None:
@@ -279,8 +283,8 @@ class WorkbenchApp(App[int]):
                 self._news |= desk.look()
             if not desk.read_marks():
                 self.call_later(self.note, News.RECORD)
-            news, self._news = self._news, News(0)
             if self.view is not None and self.view.is_mounted:
+                news, self._news = self._news, News(0)
                 self.view.show(desk.scene, news)
         except SessionError as error:
             self.say(str(error), problem=True)
@@ -471,7 +475,6 @@ class WorkbenchApp(App[int]):
 
 
 _STILL = Clock()
-MainScreen.BINDINGS += [replace(each, action=f"app.{each.action}") for each in bindings(COMMANDS)]
 
 
 def _choose_glyphs(wish: GlyphWish, settings: Settings) -> GlyphChoice:

@@ -1,0 +1,120 @@
+"""RequestTable: the requests of a moment as rows: state, progress, prefix hit, blocks, last tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from engine.state import Request, RequestState
+from sessions.records import RequestRow
+from workbench.bench import Scene
+from workbench.widgets.columns import Column
+from workbench.widgets.inks import Ink
+from workbench.widgets.spans import Bar, Line, Span
+
+TAIL_TOKENS = 12
+INKS: dict[RequestState, Ink] = {
+    RequestState.WAITING: "waiting",
+    RequestState.PREFILLING: "prefill",
+    RequestState.RUNNING: "decode",
+    RequestState.PREEMPTED: "preempted",
+    RequestState.FINISHED: "finished",
+}
+COLUMNS = (
+    Column("req", 5, "right"),
+    Column("state", 10),
+    Column("prompt", 6, "right", 3),
+    Column("out", 4, "right"),
+    Column("hit", 4, "right", 1),
+    Column("blk", 4, "right", 2),
+    Column("progress", 8, priority=5),
+    Column("last tokens", least=10, priority=4),
+)
+NONE = Span("–", "faint")
+
+
+class RequestTable:
+    """Live requests by arrival, then ended ones, the latest first."""
+
+    columns: Sequence[Column] = COLUMNS
+
+    def __init__(self, scene: Scene) -> None:
+        self._record = scene.record
+        self._moment = scene.moment
+        self.requests = scene.moment.requests
+        self.row = lru_cache(maxsize=256)(self._row)  # type: ignore[method-assign]
+
+    def __len__(self) -> int:
+        return len(self.requests)
+
+    def row(self, index: int) -> Sequence[Line]:
+        return self._row(index)
+
+    def changed(self, index: int) -> bool:
+        return self.requests[index].request in self._moment.changes.moved
+
+    def index_of(self, request: str | None) -> int | None:
+        """The row of a request."""
+        return next((i for i, row in enumerate(self.requests) if row.request == request), None)
+
+    def _row(self, index: int) -> Sequence[Line]:
+        row = self.requests[index]
+        live = self._moment.live_request(row.request)
+        return self._live(live) if live else self._ended(row)
+
+    def _live(self, live: Request) -> Sequence[Line]:
+        ink = INKS[live.state]
+        has_blocks = bool(live.table)
+        return (
+            live.id,
+            Span(live.state, ink),
+            str(live.prompt_tokens),
+            str(live.output_tokens) if live.output_tokens else NONE,
+            str(live.cached_tokens) if has_blocks and live.cached_tokens else NONE,
+            str(len(live.table)) if has_blocks else NONE,
+            Bar(_progress(live), ink),
+            self._tail(live.id, live.num_tokens),
+        )
+
+    def _ended(self, row: RequestRow) -> Sequence[Line]:
+        bad = row.finish_reason in ("error", "abort")
+        return (
+            Span(row.request, "dim"),
+            Span((row.finish_reason or "ended").upper(), "bad" if bad else "finished"),
+            Span(str(row.prompt_tokens), "dim"),
+            Span(str(row.output_tokens), "dim"),
+            Span(str(row.cached_tokens), "dim") if row.cached_tokens else NONE,
+            NONE,
+            Span(f"step {row.finished_step}", "dim"),
+            self._tail(row.request, row.prompt_tokens + row.output_tokens, "dim"),
+        )
+
+    def _tail(self, request: str, count: int, ink: Ink = "text") -> Line:
+        ids = self._record.token_ids(request)
+        new = self._moment.changes.new_tokens.get(request, ())
+        positions = range(max(0, count - TAIL_TOKENS), min(count, len(ids)))
+        spans = [
+            Span(self._record.token_text(ids[position]), "changed" if position in new else ink)
+            for position in positions
+        ]
+        return _last_cells(spans, 60)
+
+
+def _progress(live: Request) -> float:
+    """How much of the prompt is computed while it is prefilled, how much of the output is there afterwards."""
+    if live.state is RequestState.RUNNING:
+        return live.output_tokens / live.params.max_tokens
+    return live.computed / live.num_tokens
+
+
+def _last_cells(spans: list[Span], most: int) -> list[Span]:
+    """The end of a line: whole pieces that are not much longer together than `most` characters."""
+    kept: list[Span] = []
+    for span in reversed(spans):
+        if kept and sum(len(each.text) for each in kept) + len(span.text) > most:
+            break
+        kept.insert(0, span)
+    return kept
+
+
+__all__ = ["INKS", "RequestTable"]
