@@ -140,7 +140,7 @@ class WorkbenchApp(App[int]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="top", classes="frame"):
-            yield OneLine(id="header")
+            yield OneLine(id="header", gap=2)
             yield OneLine(id="tabs", gap=2)
         with Container(id="body"):
             yield TextPane(id="opening", empty="")
@@ -250,7 +250,7 @@ class WorkbenchApp(App[int]):
     async def _begin_view(self, view: View) -> None:
         await self.query_one("#body").mount(view)
         self._focus_view()
-        self.note(News.ALL)
+        self.call_after_refresh(self.note, News.ALL)  # panes know their size then
 
     def _focus_view(self) -> None:
         if self.view is not None and (pane := next(iter(self.view.panes()), None)) is not None:
@@ -303,8 +303,9 @@ class WorkbenchApp(App[int]):
         scene = self.desk.scene
         self.query_one("#header", OneLine).show_items(frame.header_items(scene))
         self.query_one("#selection", OneLine).show_items(frame.selection_items(scene))
-        clock = self.desk.clock
-        self.query_one(Timeline).set_model(self.desk.record.marks, step=clock.step, live=clock.live)
+        clock, timeline = self.desk.clock, self.query_one(Timeline)
+        timeline.live_word = "LIVE" if self.link is not None else "END"
+        timeline.set_model(self.desk.record.marks, step=clock.step, live=clock.live)
 
     def _paint_message(self) -> None:
         text, problem = self._message or (self._hint(), False)

@@ -17,6 +17,7 @@ from workbench.widgets.inks import Ink
 from workbench.widgets.spans import Bar, Line, Span
 
 SPEED_STEPS = 32
+STAYING = ("help", "quit")
 _STATES: dict[str, tuple[str, Ink]] = {
     "none": ("recording", "dim"),
     "loading": ("loading", "warn"),
@@ -81,11 +82,8 @@ def short_dtype(dtype: str) -> str:
 
 
 def _time(scene: Scene) -> Line:
-    moment = scene.moment
-    if moment.live:
-        return [Span("step ", "dim"), Span(f"{moment.step:,}", "strong"), Span(" LIVE", "live")]
-    last = scene.record.last_step
-    return [Span("step ", "dim"), Span(f"{moment.step:,}", "strong"), Span(f" of {last:,} PAST", "past")]
+    ink: Ink = "live" if scene.moment.live else "past"
+    return [Span("step ", "dim"), Span(f"{scene.moment.step:,}", ink)]
 
 
 def _queues(state: State) -> Line:
@@ -107,7 +105,7 @@ def _kv(state: State, glyphs: Glyphs) -> Line:
     return [
         Span("KV ", "dim"),
         Span(f"{used:>4.0%} "),
-        Bar(used, "bad" if used > 0.95 else "kv-owned", 8),
+        Bar(used, "warn" if used > 0.9 else "kv-owned", 6),
         Span(glyphs.separator, "faint"),
     ]
 
@@ -173,12 +171,13 @@ def _part(name: str, value: str, priority: int = 0) -> Item:
 
 
 def footer_items(actions: Sequence[tuple[Action[Any], str, str | None]]) -> list[Item]:
-    """A key and a word for each action, its keys as they are now; what cannot be done now is grey."""
+    """A key and a word for each action; what cannot be done now is grey and goes first, help and quit stay."""
     items = []
     for number, (action, keys, why_not) in enumerate(actions):
         ink: Ink = "faint" if why_not else "key"
         word: Ink = "faint" if why_not else "text"
-        items.append(Item([Span(keys, ink), Span(f" {action.brief}", word)], number + 1, action.id))
+        priority = 0 if action.id in STAYING else number + (100 if why_not else 1)
+        items.append(Item([Span(keys, ink), Span(f" {action.brief}", word)], priority, action.id))
     return items
 
 

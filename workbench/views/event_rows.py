@@ -88,13 +88,7 @@ def event_facts(row: EventRow, record: Record) -> list[Fact]:
     event = row.event
     fields = {name: getattr(event, name) for name in event.__struct_fields__}
     data = [Fact(name, _written(value)) for name, value in fields.items()]
-    return [
-        Fact(f"event {row.seq:,}"),
-        Fact(" ", sentence(event, record.token_text)),
-        Fact("as data"),
-        Fact("type", type_of(event)),
-        *data,
-    ]
+    return [Fact("in words", sentence(event, record.token_text)), Fact("type", type_of(event)), *data]
 
 
 def _written(value: object) -> str:

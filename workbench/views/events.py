@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 from textual.app import ComposeResult
-from textual.containers import Horizontal
 
 from sessions.event_log import EventFilter
 from workbench.actions import Action
@@ -34,12 +33,11 @@ class EventsView(View):
         " other views show is folded from them. Those of the step under the clock are marked."
         " Enter goes to the moment of an event and selects what it speaks of."
     )
-    drops = (Drop("event", 100),)
+    drops = (Drop("event", 0, 26),)
 
     def compose(self) -> ComposeResult:
-        with Horizontal():
-            yield LineTable(id="log", classes="framed", empty="Nothing has happened yet.")
-            yield DetailPane(id="event", classes="framed", empty="No event.")
+        yield LineTable(id="log", classes="framed", empty="Nothing has happened yet.")
+        yield DetailPane(id="event", classes="framed", empty="No event.")
 
     def on_mount(self) -> None:
         self._rows: EventRows | None = None
@@ -72,8 +70,10 @@ class EventsView(View):
         pane = self.log_pane
         if len(rows) and rows.event_row(pane.cursor).event.step == scene.moment.step and not scene.moment.live:
             return
-        first = len(rows) - 1 if scene.moment.live else rows.first_of_step(scene.moment.step)
-        if first is not None and first >= 0:
+        if scene.moment.live:
+            pane.show_cursor(len(rows) - 1)
+        elif (first := rows.first_of_step(scene.moment.step)) is not None:
+            pane.show_cursor(rows.first_of_step(scene.moment.step + 1) or first)
             pane.show_cursor(first)
 
     def _scan_on(self) -> None:
@@ -98,7 +98,9 @@ class EventsView(View):
     def _show_event(self) -> None:
         pane, rows = self.query_one("#event", DetailPane), self._rows
         if rows is not None and len(rows):
-            pane.set_facts(event_facts(rows.event_row(self.log_pane.cursor), rows.record))
+            row = rows.event_row(self.log_pane.cursor)
+            pane.border_title = f"event {row.seq:,}"
+            pane.set_facts(event_facts(row, rows.record))
         else:
             pane.set_facts([])
 

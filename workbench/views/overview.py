@@ -49,7 +49,7 @@ class OverviewView(View):
                 yield TokenText(id="text", classes="framed", empty="Select a request to read its text.")
         yield BudgetBar(id="batch", classes="framed", empty="Nothing was computed in this step.")
         with Horizontal(id="overview-bottom"):
-            yield BlockMap(id="pool", classes="framed", legend=False)
+            yield BlockMap(id="pool", classes="framed")
             yield TextPane(id="decisions", classes="framed", empty="Nothing was decided yet.")
 
     def on_mount(self) -> None:
@@ -69,7 +69,8 @@ class OverviewView(View):
             self._show_decisions(scene)
 
     def _show_requests(self, scene: Scene) -> None:
-        pane, model = self.query_one("#requests", LineTable), RequestTable(scene)
+        pane = self.query_one("#requests", LineTable)
+        model = RequestTable(scene, pane.body_width)
         pane.set_model(model)
         pane.border_subtitle = f"{len(scene.moment.state.requests)} live of {len(model)}"
         if (row := model.index_of(scene.selection.request)) is not None:
@@ -148,7 +149,7 @@ class OverviewView(View):
     def text(self, scene: Scene, width: int) -> str:
         moment = scene.moment
         used = sum(work.tokens for work in moment.batch)
-        lines = [heading("requests", width), *table(RequestTable(scene), width)]
+        lines = [heading("requests", width), *table(RequestTable(scene, width), width)]
         lines += [heading(f"step {moment.step}", width)]
         lines += paragraphs([f"{batch_words(moment.batch)}, {used} of {moment.budget} tokens"], width)
         blocks = moment.state.blocks

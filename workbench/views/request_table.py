@@ -8,11 +8,13 @@ from functools import lru_cache
 from engine.state import Request, RequestState
 from sessions.records import RequestRow
 from workbench.bench import Scene
-from workbench.widgets.columns import Column
+from workbench.widgets.cells import cell_len
+from workbench.widgets.columns import Column, place
 from workbench.widgets.inks import Ink
 from workbench.widgets.spans import Bar, Line, Span
+from workbench.widgets.table import MARK_WIDTH
 
-TAIL_TOKENS = 12
+TAIL_TOKENS = 24
 INKS: dict[RequestState, Ink] = {
     RequestState.WAITING: "waiting",
     RequestState.PREFILLING: "prefill",
@@ -38,7 +40,10 @@ class RequestTable:
 
     columns: Sequence[Column] = COLUMNS
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, width: int = 80) -> None:
+        """`width` is the cells of the table; the tails of the texts are cut to what their column gets."""
+        last = len(COLUMNS) - 1
+        self._tail_cells = next((c.width for c in place(COLUMNS, width - MARK_WIDTH) if c.index == last), 0)
         self._record = scene.record
         self._moment = scene.moment
         self.requests = scene.moment.requests
@@ -97,7 +102,7 @@ class RequestTable:
             Span(self._record.token_text(ids[position]), "changed" if position in new else ink)
             for position in positions
         ]
-        return _last_cells(spans, 60)
+        return _last_cells(spans, self._tail_cells)
 
 
 def _progress(live: Request) -> float:
@@ -107,12 +112,16 @@ def _progress(live: Request) -> float:
     return live.computed / live.num_tokens
 
 
-def _last_cells(spans: list[Span], most: int) -> list[Span]:
-    """The end of a line: whole pieces that are not much longer together than `most` characters."""
+def _last_cells(spans: list[Span], cells: int) -> list[Span]:
+    """The end of a line, in at most so many cells."""
     kept: list[Span] = []
     for span in reversed(spans):
-        if kept and sum(len(each.text) for each in kept) + len(span.text) > most:
-            break
+        room = cells - sum(cell_len(each.text) for each in kept)
+        if cell_len(span.text) > room:
+            text = span.text
+            while text and cell_len(text) > room:
+                text = text[1:]
+            return [Span(text, span.ink), *kept]
         kept.insert(0, span)
     return kept
 

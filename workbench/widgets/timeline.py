@@ -103,6 +103,7 @@ class Timeline(CursorPane):
         super().__init__(empty=empty, id=id, classes=classes)
         self.model = model
         self.live = True
+        self.live_word = "LIVE"
 
     def set_model(
         self, model: TimelineModel | None, *, step: int | None = None, live: bool | None = None
@@ -126,7 +127,7 @@ class Timeline(CursorPane):
     def label(self) -> list[Span]:
         """Where in time the screen is, in words."""
         last = self.item_count() - 1
-        state = Span("LIVE", "live") if self.live else Span("PAST", "past")
+        state = Span(self.live_word, "live") if self.live else Span("PAST", "past")
         return [Span(f" step {self.cursor} of {last}  "), state, Span(" ")]
 
     @property
