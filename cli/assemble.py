@@ -17,7 +17,6 @@ from engine import protocol as pr
 from engine.engine import Engine, Sink
 from engine.executor import TorchExecutor
 from engine.host import Announce, Opened
-from engine.inspection import TorchInspector
 from engine.load import limits_of, load
 from engine.model.fingerprint import Fingerprint, fingerprint
 from engine.params import EngineOptions
@@ -41,15 +40,13 @@ def open_session(command: pr.Open, announce: Announce) -> Opened:
     encode = Encoder(folder)
     recording = _Recording(command, folder, encode)
     announce(pr.Loading(doing="loading the weights"))
-    loaded = load(folder, command.options, recording.start, encode.stop_strings)
+    engine = load(folder, command.options, recording.start, encode.stop_strings)
     return Opened(
-        engine=loaded.engine,
-        inspector=TorchInspector(loaded.engine, loaded.executor),
+        engine=engine,
         encode=encode,
         feeder=Feeder(command.workload, encode),
         session=str(recording.recorder.path),
         flush=recording.recorder.flush,
-        close=recording.recorder.close,
     )
 
 
@@ -99,7 +96,6 @@ class _Recording:
         self.started = Recorder(
             Path(self.command.session),
             _header(self.folder, self.command.options, executor),
-            self.encode.tokenizer,
             _tokenizer_json(self.folder),
             force=self.command.force,
         )

@@ -78,7 +78,7 @@ def record(order: Open) -> Recorded:
         with progress_bar("generating", "tokens", _most_tokens(order)) as progress:
             return _run(opened, progress)
     finally:
-        opened.close()
+        opened.engine.close()
 
 
 def _open(order: Open) -> Opened:

@@ -18,7 +18,9 @@ from engine.commit import cache_full_blocks, samples_of
 from engine.execution import NO_DETAILS, Choice, DetailsOf, Executor, Job, Limits, Outcome, Slice
 from engine.ids import request_id
 from engine.params import EngineOptions, RequestSpec
+from engine.protocol import Inspect, Inspection
 from engine.scheduler import Plan, Scheduler, blocks_for
+from engine.stages import check_vocabulary
 from engine.state import Request, RequestState, State
 from engine.stopping import StopStrings, stop_after
 from engine.tokens import TokenLog
@@ -49,6 +51,10 @@ class Sink(Protocol):
 
     def commit(self, events: Sequence[ev.Event], details: DetailsOf | None) -> None:
         """The results of the step, closed by `step_committed` or `step_failed`."""
+        ...
+
+    def close(self) -> None:
+        """The run is over: nothing more will be said."""
         ...
 
 
@@ -87,7 +93,11 @@ class Engine:
     # -- requests ------------------------------------------------------------------------------------
 
     def check(self, spec: RequestSpec) -> None:
-        """Raise RefusedError when `spec` can never run: context, pool, running limit or token ids."""
+        """Raise RefusedError when `spec` can never run: context, pool, running limit or token ids.
+
+        Raises OptionError when it biases a token that the model does not have.
+        """
+        check_vocabulary(spec.params, self.limits.vocab_size)
         prompt = len(spec.prompt_ids)
         if (largest := max(spec.prompt_ids)) >= self.limits.vocab_size or min(spec.prompt_ids) < 0:
             size = self.limits.vocab_size
@@ -147,6 +157,15 @@ class Engine:
         )
         self._emitter(events)(finished)
         self._record(events)
+
+    def inspect(self, row: Inspect) -> Inspection:
+        """Compute an input row of any request again and look inside. ValueError when there is no such row."""
+        return self._executor.inspect(self.state, self.tokens, row)
+
+    def close(self) -> None:
+        """End the run: close its record."""
+        if self._sink is not None:
+            self._sink.close()
 
     @property
     def busy(self) -> bool:

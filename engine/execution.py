@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 from engine.details import TokenDetails
 from engine.events import Copied, Work
 from engine.params import SamplingParams
+from engine.protocol import Inspect, Inspection
+from engine.state import State
+from engine.tokens import TokenLog
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,6 +91,10 @@ class Executor(Protocol):
     """Whoever holds the tensors. `execute` may raise anything: the step then fails and is rolled back."""
 
     def execute(self, job: Job) -> Outcome: ...
+
+    def inspect(self, state: State, log: TokenLog, command: Inspect) -> Inspection:
+        """Compute a row again, changing nothing. ValueError, in one line, when there is no such row."""
+        ...
 
     def forget(self, request: str) -> None:
         """`request` is finished: nothing of it is needed any more but its cached blocks."""

@@ -14,11 +14,15 @@ from torch import Tensor
 from engine.details import TokenDetails
 from engine.execution import NO_DETAILS, Choice, Job, Outcome
 from engine.explain import explain
+from engine.inspection import Inspector
 from engine.kv.pool import KVPool
 from engine.model.batch import Batch, Span
 from engine.model.decoder import Decoder, run
+from engine.protocol import Inspect, Inspection
 from engine.sampler_rows import SamplerRows
 from engine.sampling import Choices, SamplerRow, choose
+from engine.state import State
+from engine.tokens import TokenLog
 
 
 class TorchExecutor:
@@ -59,6 +63,9 @@ class TorchExecutor:
 
     def forget(self, request: str) -> None:
         self._rows.forget(request)
+
+    def inspect(self, state: State, log: TokenLog, command: Inspect) -> Inspection:
+        return Inspector(self.decoder, self.pool, state, log).inspect(command)
 
     def _row(self, choice: Choice) -> SamplerRow:
         return self._rows.row(choice.request, choice.params, choice.sample, choice.prompt_tokens, choice.tokens)

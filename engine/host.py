@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import BinaryIO, Literal, Protocol
+from typing import BinaryIO, Literal
 
 from engine import protocol as pr
 from engine.engine import Engine
@@ -17,23 +17,15 @@ from engine.workload import Encode, Feeder, to_spec
 REPORT_EVERY_S = 1 / 30
 
 
-class Inspector(Protocol):
-    """Looks at one row of the model again."""
-
-    def inspect(self, command: pr.Inspect) -> pr.Inspection: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Everything a host drives. `flush` returns when all that happened is on disk, `close` ends the session."""
+    """Everything a host drives. `flush` returns when all that happened is on disk."""
 
     engine: Engine
-    inspector: Inspector
     encode: Encode
     feeder: Feeder
     session: str
     flush: Callable[[], None]
-    close: Callable[[], None]
 
 
 Announce = Callable[[pr.Message], None]
@@ -61,7 +53,7 @@ def serve(open_session: OpenSession, commands: BinaryIO, answers: BinaryIO) -> i
     try:
         return Host(opened, queue, announce).loop()
     finally:
-        opened.close()
+        opened.engine.close()
         announce(pr.Closed(session=opened.session))
 
 
@@ -111,7 +103,7 @@ class Host:
             case pr.Abort(request=request):
                 self._abort(request)
             case pr.Inspect():
-                return self._opened.inspector.inspect(command)
+                return self._engine.inspect(command)
             case _:
                 raise ValueError(f"{type(command).__name__} is not possible now")
         return pr.Reply(id=command.id)

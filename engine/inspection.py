@@ -14,15 +14,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine import protocol as pr
-from engine.engine import Engine
-from engine.executor import TorchExecutor
 from engine.kv.pool import KVPool
 from engine.kv.prefix import find
 from engine.kv.radix import chain_hashes
 from engine.model.attention import scores, span_kv
 from engine.model.batch import Batch, Span, span_slots
-from engine.model.decoder import run
+from engine.model.decoder import Decoder, run
 from engine.scheduler import blocks_for
+from engine.state import State
+from engine.tokens import TokenLog
 
 CHUNK_TOKENS = 512  # of a prefix that is prefilled again
 MOST_COLUMNS = 2048  # of a row before it is pooled
@@ -43,13 +43,14 @@ class Patterns:
     check: float = 0.0
 
 
-class TorchInspector:
-    """Inspects the requests of `engine` with the weights of `executor`."""
+@dataclass(frozen=True, slots=True)
+class Inspector:
+    """Inspects requests of the run that `state` and `log` tell of, with its weights and its KV."""
 
-    def __init__(self, engine: Engine, executor: TorchExecutor) -> None:
-        self._engine = engine
-        self._decoder = executor.decoder
-        self._pool = executor.pool
+    decoder: Decoder
+    pool: KVPool
+    state: State
+    log: TokenLog
 
     def inspect(self, command: pr.Inspect) -> pr.Inspection:
         """Compute input row `command.position` again. Raises InspectionError when there is none."""
@@ -64,18 +65,18 @@ class TorchInspector:
 
     @property
     def _size(self) -> int:
-        return self._pool.block_size
+        return self.pool.block_size
 
     def _tokens(self, command: pr.Inspect) -> Sequence[int]:
         try:
-            tokens = self._engine.tokens.tokens_of(command.request)
+            tokens = self.log.tokens_of(command.request)
         except KeyError:
             raise InspectionError(f"there is no request {command.request}") from None
         if not 0 <= command.position < len(tokens):
             raise InspectionError(
                 f"request {command.request} has no position {command.position}: it has {len(tokens)} tokens"
             )
-        config = self._decoder.config
+        config = self.decoder.config
         if not (0 <= command.layer < config.layers and 0 <= command.head < config.heads):
             raise InspectionError(
                 f"there is no layer {command.layer} head {command.head}:"
@@ -85,36 +86,33 @@ class TorchInspector:
 
     def _row_count(self, command: pr.Inspect) -> int:
         kv = command.position + 1
-        most = max(1, MOST_PATTERN // (self._decoder.config.heads * kv))
+        most = max(1, MOST_PATTERN // (self.decoder.config.heads * kv))
         return max(1, min(command.rows, kv, most))
 
     def _scratch(self, request: str, tokens: Sequence[int], wanted: int) -> tuple[KVPool, int]:
         """A pool for this sequence alone, and how many of its first `wanted` positions it has already."""
-        scratch = KVPool(self._decoder.config, blocks_for(len(tokens), self._size), self._size, self._pool.dtype)
+        scratch = KVPool(self.decoder.config, blocks_for(len(tokens), self._size), self._size, self.pool.dtype)
         table, kept = self._kept(request, tokens)
         reused = min(kept, wanted)
         if reused:
             slots = span_slots(Span(request, 0, reused, table), self._size)
             for layer, target in enumerate(scratch.layers):
-                target[:reused] = self._pool.gather(layer, slots)
+                target[:reused] = self.pool.gather(layer, slots)
         return scratch, reused
 
     def _kept(self, request: str, tokens: Sequence[int]) -> tuple[Sequence[int], int]:
         """The blocks that still hold the start of `tokens`, and how many positions of it."""
-        state = self._engine.state
-        live = state.requests.get(request)
+        live = self.state.requests.get(request)
         if live is not None and live.computed:
             return live.table, live.computed
-        walk = find(state, self._engine.tokens, tokens, chain_hashes(tokens, self._size))
+        walk = find(self.state, self.log, tokens, chain_hashes(tokens, self._size))
         return walk.blocks, len(walk.blocks) * self._size
 
     def _prefill(self, scratch: KVPool, tokens: Sequence[int], span: Span, reused: int) -> None:
         for start in range(reused, span.start, CHUNK_TOKENS):
             count = min(CHUNK_TOKENS, span.start - start)
-            chunk = Span(
-                span.request, start, count, span.blocks, 0, self._engine.tokens.prompt_tokens_of(span.request)
-            )
-            run(self._decoder.stages(self._batch(chunk, tokens), scratch))
+            chunk = Span(span.request, start, count, span.blocks, 0, self.log.prompt_tokens_of(span.request))
+            run(self.decoder.stages(self._batch(chunk, tokens), scratch))
 
     def _run(
         self, scratch: KVPool, tokens: Sequence[int], span: Span, command: pr.Inspect
@@ -127,9 +125,9 @@ class TorchInspector:
             span.tokens,
             span.blocks,
             1,
-            self._engine.tokens.prompt_tokens_of(span.request),
+            self.log.prompt_tokens_of(span.request),
         )
-        stages = self._decoder.stages(self._batch(span, tokens), scratch)
+        stages = self.decoder.stages(self._batch(span, tokens), scratch)
         logits = torch.empty(0)
         for layer, stage, tensor in stages:
             if stage == "q_rot":
@@ -144,8 +142,8 @@ class TorchInspector:
         command: pr.Inspect, patterns: Patterns,
     ) -> None:  # fmt: skip
         """The patterns of one layer, computed beside its attention and checked against what came out."""
-        key, value = span_kv(scratch, layer, span, self._decoder.config.heads)
-        weights = scores(queries, key, span, self._decoder.layers[layer].window).softmax(dim=-1)
+        key, value = span_kv(scratch, layer, span, self.decoder.config.heads)
+        weights = scores(queries, key, span, self.decoder.layers[layer].window).softmax(dim=-1)
         again = torch.einsum("hqk,khd->qhd", weights, value.float())
         patterns.check = max(patterns.check, (again - out.float()).abs().max().item())
         patterns.rows.append(weights[:, -1])

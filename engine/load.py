@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,17 +19,9 @@ from engine.params import MIB, EngineOptions, OptionError
 MakeSink = Callable[[TorchExecutor], Sink | None]  # takes the loaded model and its KV pool
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A model in memory: the engine that steps it and the executor that holds its tensors."""
-
-    engine: Engine
-    executor: TorchExecutor
-
-
 def load(
     folder: Path, options: EngineOptions, make_sink: MakeSink, stop_strings: MakeStopStrings | None = None
-) -> Loaded:
+) -> Engine:
     """Load `folder` and build its engine. Raises ModelError or OptionError with one clear line."""
     if options.device != "cpu":
         raise OptionError(f"device is {options.device!r}: this engine runs on cpu")
@@ -42,8 +33,7 @@ def load(
     decoder = load_decoder(folder, DTYPES[dtype])
     pool = KVPool(config, num_blocks, options.block_size, DTYPES[dtype])
     executor = TorchExecutor(decoder, pool, options.seed)
-    engine = Engine(executor, limits_of(config), num_blocks, options, make_sink(executor), stop_strings)
-    return Loaded(engine, executor)
+    return Engine(executor, limits_of(config), num_blocks, options, make_sink(executor), stop_strings)
 
 
 def dtype_name(config: ModelConfig, options: EngineOptions) -> str:
@@ -80,4 +70,4 @@ def _memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-__all__ = ["Loaded", "MakeSink", "count_blocks", "dtype_name", "limits_of", "load"]
+__all__ = ["MakeSink", "count_blocks", "dtype_name", "limits_of", "load"]

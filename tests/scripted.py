@@ -13,6 +13,9 @@ from collections.abc import Callable, Sequence
 from engine.engine import Engine, Sink
 from engine.execution import NO_DETAILS, Job, Limits, Outcome, Slice
 from engine.params import EngineOptions, RequestSpec, SamplingParams
+from engine.protocol import Inspect, Inspection
+from engine.state import State
+from engine.tokens import TokenLog
 
 VOCAB = 50
 UNWRITTEN = -1
@@ -52,6 +55,9 @@ class ScriptedExecutor:
 
     def forget(self, request: str) -> None:
         pass
+
+    def inspect(self, state: State, log: TokenLog, command: Inspect) -> Inspection:
+        raise ValueError(f"there is no request {command.request}")
 
     def _slot(self, part: Slice, position: int) -> int:
         block, offset = divmod(position, self.block_size)

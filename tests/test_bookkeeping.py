@@ -28,6 +28,9 @@ class Recorded:
     def commit(self, events: Sequence[ev.Event], details: DetailsOf | None) -> None:
         self.record(events)
 
+    def close(self) -> None:
+        pass
+
     def fold(self, num_blocks: int, block_size: int) -> State:
         state = State(num_blocks, block_size)
         state.apply_all([ev.decode(line) for line in self.lines])

@@ -14,18 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine import events as ev
 from engine import protocol as pr
 from engine.client import EngineClient
 from engine.engine import Engine
+from engine.execution import DetailsOf
 from engine.host import Announce, Opened, serve
 from engine.params import EngineOptions, SamplingParams
 from engine.workload import Feeder, WorkloadError, check_workload, parse_workload
 from tests.scripted import scripted_engine
-
-
-class NoInspector:
-    def inspect(self, command: pr.Inspect) -> pr.Inspection:
-        raise ValueError(f"there is no request {command.request}")
 
 
 def encode(request: pr.RequestText) -> list[int]:
@@ -36,7 +33,7 @@ class Served:
     """A host on a thread, with pipes in between."""
 
     def __init__(self, workload: Sequence[pr.RequestText] = ()) -> None:
-        self.engine = scripted_engine(32, block_size=4)
+        self.engine = scripted_engine(32, self, block_size=4)
         self.closed = 0
         self.code: int | None = None
         self._commands_out, self.commands = _pipe()
@@ -54,9 +51,15 @@ class Served:
             raise ValueError("broken: has no\nconfig.json")
         announce(pr.Loading(doing="weights"))
         feeder = Feeder(command.workload, encode)
-        return Opened(self.engine, NoInspector(), encode, feeder, "s.wbs", lambda: None, self._close)
+        return Opened(self.engine, encode, feeder, "s.wbs", lambda: None)
 
-    def _close(self) -> None:
+    def record(self, events: Sequence[ev.Event]) -> None:
+        pass
+
+    def commit(self, events: Sequence[ev.Event], details: DetailsOf | None) -> None:
+        pass
+
+    def close(self) -> None:
         self.closed += 1
 
     def send(self, command: pr.Command) -> None:

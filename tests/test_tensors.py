@@ -9,7 +9,7 @@ import torch
 from engine import keyframe
 from engine.engine import Engine, StepFailedError
 from engine.executor import TorchExecutor
-from engine.inspection import InspectionError, TorchInspector
+from engine.inspection import InspectionError
 from engine.kv.pool import KVPool
 from engine.model.batch import Batch, Span
 from engine.model.decoder import run
@@ -163,7 +163,7 @@ def _failing(stage: str, executions: set[int]) -> type[TorchExecutor]:
 
 
 def inspected(engine: Engine, **fields: int | str) -> Inspection:
-    return TorchInspector(engine, executor_of(engine)).inspect(Inspect(**fields))  # type: ignore[arg-type]
+    return engine.inspect(Inspect(**fields))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("position", [0, 7, 19, 25])
