@@ -91,7 +91,7 @@ class Host:
     def _answer(self, command: pr.Command) -> pr.Message:
         match command:
             case pr.Step(count=count):
-                self._to_go = count
+                self._to_go = count if self._to_go == float("inf") else self._to_go + count
             case pr.Run():
                 self._to_go = float("inf")
             case pr.Pause():

@@ -61,7 +61,7 @@ class Abort(Message, frozen=True):
 
 
 class Step(Message, frozen=True):
-    """Take `count` steps, then pause."""
+    """Take `count` steps more, then pause; a run that goes on pauses after `count`."""
 
     count: int = 1
 
