@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from engine import events as ev
 from engine import reasons as why_
+from engine.details import Stage
 from engine.reasons import FinishDetail, Reason
 from engine.sanitise import display_text
 
@@ -118,6 +119,15 @@ _REASONS: Final[Mapping[type[Reason], Callable[[Any, TokenText], str]]] = {
 }
 
 
+def removal(stage: Stage, number: float, threshold: float, setting: float) -> str:
+    """Why a sampler stage removed a candidate, with the numbers of `engine.details.Candidates.number`."""
+    if stage == "top_k":
+        return f"rank {number:,.0f} > {setting:,.0f}"
+    if stage == "top_p":
+        return f"cumulative {number:.3f} ≥ {threshold:g} before it"
+    return f"{number:.2g} < {threshold:.2g} = {setting:g} × the largest"
+
+
 # -- events --------------------------------------------------------------------------------------------
 
 
@@ -167,8 +177,11 @@ def _admitted(event: ev.Admitted, _text: TokenText) -> str:
 
 
 def _preempted(event: ev.Preempted, text: TokenText) -> str:
+    reason = event.reason
+    itself = f"it {_room(reason.need, reason.free, reason.evictable)}, and came last itself"
+    cause = itself if reason.for_request == event.request else why(reason, text)
     return (
-        f"request {event.request} is preempted: {why(event.reason, text)};"
+        f"request {event.request} is preempted: {cause};"
         f" it gives up {plural(event.released_blocks, 'block')},"
         f" at most {plural(event.recompute_tokens, 'token')} to compute again"
     )
@@ -276,4 +289,4 @@ _SENTENCES: Final[Mapping[type[ev.Event], Callable[[Any, TokenText], str]]] = {
     ev.StepFailed: _step_failed,
 }
 
-__all__ = ["TokenText", "batch_words", "plural", "ranges", "sentence", "why"]
+__all__ = ["TokenText", "batch_words", "plural", "ranges", "removal", "sentence", "why"]
