@@ -17,7 +17,7 @@ from engine.load import limits_of
 from engine.model.decoder import Decoder
 from engine.params import EngineOptions, RequestSpec, SamplingParams
 from sessions.header import Header, ModelShape
-from sessions.recording import ProcessRecorder
+from sessions.recorder import Recorder
 
 TOKENIZER = Path(__file__).parent.parent / "models" / "tiny-python" / "tokenizer.json"
 BATCH, PROMPT_TOKENS, OUTPUT_TOKENS, BLOCKS = 8, 64, 256, 256
@@ -50,7 +50,7 @@ def measure(decoder: Decoder, rounds: int) -> Cost:
         shares.append(share)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "run.wbs"
-            recorder = ProcessRecorder(file, _header(decoder), TOKENIZER.read_bytes())
+            recorder = Recorder(file, _header(decoder), TOKENIZER.read_bytes())
             recorded.append(_rate(decoder, recorder)[0])
             recorder.close()
             sizes.append(file.stat().st_size / (BATCH * OUTPUT_TOKENS))

@@ -14,9 +14,10 @@ from sessions.decisions import decision_row
 from sessions.header import Header
 from sessions.keyframes import MAX_EVENTS, KeyframeWriter
 from sessions.phases import Phases
-from sessions.request_rows import Described, RequestRows, Vocabulary
+from sessions.request_rows import Described, RequestRows
 from sessions.rows import Rows
 from sessions.step_rows import StepRows
+from sessions.vocabulary import Vocabulary
 
 
 class Ledger:

@@ -6,23 +6,21 @@ import os
 from functools import cached_property
 from pathlib import Path
 
-import tokenizers
-
 from engine import events as ev
 from engine.state import State
-from engine.text import Tokenizer
 from sessions.blocks import BlockQueries
 from sessions.decisions import CODES
 from sessions.errors import SessionError
 from sessions.event_log import EventFilter, EventView, fetch_events
 from sessions.functions import add_functions
-from sessions.header import Header, read_header, read_tokenizer
+from sessions.header import Header, read_header
 from sessions.opening import ReadOnly, open_read_only
 from sessions.query import Table, run_query
 from sessions.records import Branch, Decision, EventRow
 from sessions.requests import RequestQueries
 from sessions.seek import Seeker, last_seq
 from sessions.tensors import TensorQueries
+from sessions.vocabulary import Vocabulary, vocabulary_of
 
 __all__ = ["EventFilter", "EventView", "Session", "Table"]
 
@@ -139,19 +137,13 @@ class Session(RequestQueries, BlockQueries, TensorQueries):
     # -- text ----------------------------------------------------------------------------------------
 
     @cached_property
-    def tokenizer(self) -> Tokenizer | None:
-        """The model's tokenizer as stored in the session, None where it holds none."""
-        data = read_tokenizer(self._connection)
-        if data is None:
-            return None
-        try:
-            return Tokenizer(tokenizers.Tokenizer.from_str(data.decode()))
-        except Exception as error:  # the library raises nothing more special
-            raise SessionError(f"{self.path}: its tokenizer cannot be read: {error}") from error
+    def vocabulary(self) -> Vocabulary:
+        """Text of token ids, by the tokenizer that the session carries; `<7>` for token 7 without one."""
+        return vocabulary_of(self._connection)
 
     def token_text(self, token: int) -> str:
-        """The text of one token; `<7>` for token 7 where the session holds no tokenizer."""
-        return f"<{token}>" if self.tokenizer is None else self.tokenizer.token_text(token)
+        """The text of one token."""
+        return self.vocabulary.token_text(token)
 
     # -- SQL -----------------------------------------------------------------------------------------
 

@@ -1,197 +1,128 @@
-"""Records a run into a session file, on a thread of its own: what the engine talks to."""
+"""Records a run into a session file that another process writes: what the engine talks to."""
 
 from __future__ import annotations
 
-import sqlite3
-import threading
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Final, TypeAlias
+from typing import BinaryIO, Final, cast
 
 from engine import events as ev
 from engine.execution import DetailsOf
-from sessions import schema
+from sessions.channel import Report, Said, receive, send
+from sessions.creating import create_session
 from sessions.errors import RecorderError
-from sessions.header import Header, write_header
-from sessions.keyframes import MAX_EVENTS
-from sessions.ledger import Ledger
-from sessions.places import side_files
-from sessions.request_rows import Vocabulary
+from sessions.header import Header
+from sessions.scratch import Place, Scratch
 
-FLUSH_AFTER_S: Final = 0.02
-"""How long rows of an unfinished step (a slow forward pass, a pause) wait before they are written."""
-WAL_PAGES: Final = 4096
-"""The log is moved into the database when it has grown to this many pages (16 MiB)."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    events: Sequence[ev.Event]
-    details: DetailsOf | None = None
-    ends_step: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Flush:
-    done: threading.Event = field(default_factory=threading.Event)
-
-
-class _Stop:
-    pass
-
-
-_Item: TypeAlias = _Said | _Flush | _Stop
+_ROOT: Final = Path(__file__).resolve().parent.parent
 
 
 class Recorder:
-    """A `Sink` that writes one transaction a step, at most one step behind.
+    """A `Sink` whose writer is at most one step behind: when `commit` returns, the step before is in the file.
 
-    `warning` holds a line for the user when there is something to say. When the file cannot be written,
-    the next `commit`, or `record` between steps, raises RecorderError; nothing is lost, and every later
-    call tries again.
+    When the file cannot be written, the next `commit` or `flush` raises RecorderError; nothing that was
+    said is lost, and every later call tries again. When the engine dies, the writer finishes what it was
+    told and closes the file.
     """
 
     def __init__(
-        self,
-        path: Path,
-        header: Header,
-        vocabulary: Vocabulary,
-        tokenizer_json: bytes | None = None,
-        *,
-        force: bool = False,
-        keyframe_every: int = MAX_EVENTS,
+        self, path: Path, header: Header, tokenizer_json: bytes | None = None, *, force: bool = False
     ) -> None:
-        """Start a new session file at `path`; replace one that exists only if `force`. Raises RecorderError."""
+        """Start a session at `path`; replace a file that exists only if `force`. Raises RecorderError."""
+        create_session(path, header, tokenizer_json, force)
         self.path = path
-        self._connection = _create(path, header, tokenizer_json, force)
-        self._ledger = Ledger(header, vocabulary, keyframe_every)
-        self._queue: SimpleQueue[_Item] = SimpleQueue()
-        self._room = threading.Semaphore(1)  # held by the step that is not written yet
-        self._error: str | None = None
-        self._lost: str | None = None  # the ledger itself failed: nothing more can be recorded
-        self._closed = False
-        self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
-        self._thread.start()
+        self._scratch = Scratch.create()
+        self._process = _start(path, self._scratch)
+        self._frames = cast(BinaryIO, self._process.stdin)
+        self._reports = cast(BinaryIO, self._process.stdout)
+        self._steps = 0  # sent
+        self._flushes = 0  # sent
+        self._latest = Report(0, 0, None)
 
-    # -- the engine's thread -------------------------------------------------------------------------
+    @property
+    def pid(self) -> int:
+        """The process that writes the file."""
+        return self._process.pid
 
     def record(self, events: Sequence[ev.Event]) -> None:
-        """Take events between steps, or a plan. An error waits until the plan's step has been committed."""
-        self._queue.put(_Said(events))
-        if not isinstance(events[-1], ev.Scheduled):
-            self._raise_error()
+        """Take events between steps, or a plan. What is wrong is said by the next `commit` or `flush`."""
+        self._send(Said(_lines(events)))
 
     def commit(self, events: Sequence[ev.Event], details: DetailsOf | None) -> None:
-        """Take the results of a step; waits until the step before it is written."""
-        self._room.acquire()
-        self._queue.put(_Said(events, details, ends_step=True))
+        """Take the results of a step, and wait until the step before it is written."""
+        self._steps += 1
+        self._send(Said(_lines(events), self._place(details), ends_step=True))
+        while self._latest.steps < self._steps - 1:
+            self._hear()
         self._raise_error()
 
     def flush(self) -> None:
         """Return when everything said so far is in the file. Raises RecorderError when it is not."""
-        flush = _Flush()
-        self._queue.put(flush)
-        flush.done.wait()
+        self._flushes += 1
+        self._send(Said(flush=True))
+        while self._latest.flushes < self._flushes:
+            self._hear()
         self._raise_error()
 
     def close(self) -> None:
         """Write the rest and leave one file. Raises RecorderError when something could not be written."""
-        if self._closed:
+        if self._frames.closed:
             return
-        self._closed = True
-        self._queue.put(_Stop())
-        self._thread.join()
-        _seal(self._connection)
-        self._connection.close()
+        self._frames.close()
+        while (report := receive(self._reports, Report)) is not None:
+            self._latest = report
+        self._reports.close()
+        self._scratch.close()
+        if self._process.wait() != 0:
+            raise self._gone()
         self._raise_error()
 
-    def _raise_error(self) -> None:
-        if error := self._lost or self._error:
-            raise RecorderError(error)
-
-    # -- the writer's thread -------------------------------------------------------------------------
-
-    def _work(self) -> None:
-        while not isinstance(item := self._next(), _Stop):
-            if isinstance(item, _Said):
-                self._take(item)
-            else:
-                self._write()
-            if isinstance(item, _Flush):
-                item.done.set()
-        self._ledger.close()
-        self._write()
-
-    def _next(self) -> _Item | None:
-        """The next thing to do; None when rows have waited long enough for the end of their step."""
-        waiting = bool(self._ledger.rows) and self._error is None
-        try:
-            return self._queue.get(timeout=FLUSH_AFTER_S if waiting else None)
-        except Empty:
+    def _place(self, details: DetailsOf | None) -> Place | None:
+        """Copy the logits to the slot that the writer is done with: it is never two steps behind."""
+        if details is None or details.logits is None:
             return None
+        return self._scratch.put(self._steps % 2, details.logits)
 
-    def _take(self, said: _Said) -> None:
+    def _send(self, said: Said) -> None:
         try:
-            if self._lost is None:
-                self._ledger.take(said.events, said.details() if said.details else ())
-        except Exception as error:
-            step = said.events[-1].step
-            self._lost = f"{self.path}: recording stopped at step {step}: {type(error).__name__} {error}"
-            self._ledger.rows.clear()
-        if said.ends_step:
-            self._write()
-            self._room.release()
+            send(self._frames.fileno(), said)
+        except OSError:
+            if said.ends_step or said.flush:  # a plan is recorded with its step, or not at all
+                raise self._gone() from None
 
-    def _write(self) -> None:
-        """Write all rows there are; keep them when that fails."""
-        if not self._ledger.rows:
-            return
-        try:
-            self._ledger.rows.write(self._connection)
-        except sqlite3.Error as error:
-            self._error = f"{self.path} cannot be written ({error}): nothing is lost, it is tried again"
-        else:
-            self._ledger.rows.clear()
-            self._error = None
+    def _hear(self) -> None:
+        report = receive(self._reports, Report)
+        if report is None:
+            raise self._gone()
+        self._latest = report
 
+    def _gone(self) -> RecorderError:
+        code = self._process.wait()
+        return RecorderError(
+            f"{self.path}: its writer ended early (exit code {code}); what was committed is kept"
+        )
 
-def seal(path: Path) -> bool:
-    """Make a session that nobody has open one plain file; whether that was possible. Raises sqlite3.Error."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    try:
-        return _seal(connection)
-    finally:
-        connection.close()
+    def _raise_error(self) -> None:
+        if self._latest.error is not None:
+            raise RecorderError(self._latest.error)
 
 
-def _seal(connection: sqlite3.Connection) -> bool:
-    """Move the log into the database and stop using one; False while a reader keeps it open."""
-    try:
-        connection.execute("PRAGMA busy_timeout = 500")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        mode = connection.execute("PRAGMA journal_mode = DELETE").fetchone()
-        return bool(mode == ("delete",))
-    except sqlite3.OperationalError:
-        return False
+def _lines(events: Sequence[ev.Event]) -> bytes:
+    return b"\n".join(map(ev.encode, events))
 
 
-def _create(path: Path, header: Header, tokenizer_json: bytes | None, force: bool) -> sqlite3.Connection:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if force:
-            for old in (path, *side_files(path)):
-                old.unlink(missing_ok=True)
-        path.open("xb").close()
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
-        schema.create(connection)
-        write_header(connection, header, tokenizer_json)
-    except FileExistsError as error:
-        raise RecorderError(f"{path} exists: choose another name, or overwrite it with --force") from error
-    except (OSError, sqlite3.Error) as error:
-        raise RecorderError(f"{path} cannot be written: {error}") from error
-    return connection
+def _start(path: Path, scratch: Scratch) -> subprocess.Popen[bytes]:
+    """The writer, in a session of its own: an interrupt in the terminal is for the engine to handle."""
+    search = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+    return subprocess.Popen(
+        [sys.executable, "-m", "sessions.writer_process", str(path.absolute()), str(scratch.fd)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+        pass_fds=(scratch.fd,),
+        env=os.environ | {"PYTHONPATH": search},
+        start_new_session=True,
+    )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
@@ -13,20 +13,9 @@ from engine import events as ev
 from engine.details import TokenDetails
 from sessions.records import RequestRow, TokenRow, pack_ids
 from sessions.rows import Rows
+from sessions.vocabulary import Vocabulary
 
 Described = Mapping[tuple[str, int], TokenDetails]  # by request and position
-
-
-class Vocabulary(Protocol):
-    """Turns token ids into text."""
-
-    def token_text(self, token: int) -> str:
-        """The text one token adds."""
-        ...
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of a whole sequence."""
-        ...
 
 
 @dataclass(slots=True)

@@ -6,10 +6,20 @@ import mmap
 import os
 import tempfile
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 Logits = npt.NDArray[np.float32]
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """Where logits [rows, vocab] lie: in which slot, of how many bytes."""
+
+    slot: int
+    slot_bytes: int
+    rows: int
+    vocab: int
 
 
 class Scratch:
@@ -27,24 +37,22 @@ class Scratch:
         with tempfile.TemporaryFile() as file:
             return cls(os.dup(file.fileno()))
 
-    @property
-    def slot_bytes(self) -> int:
-        return self._slot_bytes
-
-    def put(self, slot: int, logits: Logits) -> None:
+    def put(self, slot: int, logits: Logits) -> Place:
         """Copy `logits` [rows, vocab] to a slot, growing both when it is too small."""
         if logits.nbytes > self._slot_bytes:
             page = mmap.PAGESIZE
             size = -(-2 * logits.nbytes // page) * page  # room for a larger batch
             os.ftruncate(self.fd, 2 * size)
             self._remap(size)
-        self._view(slot, logits.shape)[:] = logits
+        place = Place(slot, self._slot_bytes, *logits.shape)
+        self._view(place)[:] = logits
+        return place
 
-    def get(self, slot: int, slot_bytes: int, rows: int, vocab: int) -> Logits:
+    def get(self, place: Place) -> Logits:
         """What was put, in place: valid until the slot is used again."""
-        if slot_bytes != self._slot_bytes:
-            self._remap(slot_bytes)
-        return self._view(slot, (rows, vocab))
+        if place.slot_bytes != self._slot_bytes:
+            self._remap(place.slot_bytes)
+        return self._view(place)
 
     def close(self) -> None:
         os.close(self.fd)
@@ -53,8 +61,7 @@ class Scratch:
         self._map = mmap.mmap(self.fd, 2 * slot_bytes)  # the old mapping goes with its last view
         self._slot_bytes = slot_bytes
 
-    def _view(self, slot: int, shape: tuple[int, ...]) -> Logits:
+    def _view(self, place: Place) -> Logits:
         assert self._map is not None
-        count = int(np.prod(shape))
-        view = np.frombuffer(self._map, np.float32, count, slot * self._slot_bytes)
-        return view.reshape(shape)
+        view = np.frombuffer(self._map, np.float32, place.rows * place.vocab, place.slot * self._slot_bytes)
+        return view.reshape(place.rows, place.vocab)

@@ -1,142 +1,97 @@
-"""The recorder's own process: takes frames of events, writes the session file, says when a step is in it.
+"""The process that writes a session: obeys frames on stdin until they end, and reports on stdout.
 
-The engine and the writer must not share an interpreter lock: measured on the bundled model at batch 8, a
-writer thread cost a third of the tokens per second.
+The engine and its writer must not share an interpreter lock: on the bundled model at batch 8, a writer
+thread cost a third of the tokens per second.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
-import struct
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
-import msgspec
-
 from engine import events as ev
-from sessions.header import Header
-from sessions.request_rows import Vocabulary
-from sessions.scratch import Logits, Scratch
+from sessions.channel import Report, Said, receive, send
+from sessions.errors import RecorderError
+from sessions.scratch import Scratch
 from sessions.writer import Writer
 
 FLUSH_AFTER_S: Final = 0.02
-"""How long rows of an unfinished step (a slow forward pass, a pause) wait before they are written."""
-
-FRAME: Final = struct.Struct("<cIIIIQ")
-"""Kind, bytes of payload; for a step's results also slot, rows, vocab and slot bytes of its logits."""
-SETUP: Final = b"o"
-SAID: Final = b"s"
-COMMIT: Final = b"c"
-FLUSH: Final = b"f"
-CLOSE: Final = b"x"
-
-ANSWER: Final = struct.Struct("<I")
-"""Bytes of the line that follows and says what went wrong; 0: all is written."""
+"""How long the plan of a slow step, or what is said in a pause, waits before it is written."""
 
 
-class Setup(msgspec.Struct, frozen=True):
-    """What a writer needs to know before the first event."""
+class WriterLoop:
+    """Writes after every step, when asked, and when nothing more has come for a while."""
 
-    path: str
-    header: Header
-    tokenizer_json: bytes | None
-    keyframe_every: int
+    def __init__(self, writer: Writer, scratch: Scratch, frames: BinaryIO, reports: int) -> None:
+        self._writer = writer
+        self._scratch = scratch
+        self._frames = frames
+        self._reports = reports
+        self._steps = 0
+        self._flushes = 0
+        self._error: str | None = None  # the latest write failed; its rows are kept
+        self._lost: str | None = None  # what was said makes no sense: nothing more can be recorded
 
+    def run(self) -> None:
+        """Work until the frames end, then close the session."""
+        while True:
+            if self._writer.pending and not select.select([self._frames], [], [], FLUSH_AFTER_S)[0]:
+                self._write()
+            said = receive(self._frames, Said)
+            if said is None:
+                break
+            self._take(said)
+            if said.ends_step or said.flush:
+                self._write()
+                self._steps += said.ends_step
+                self._flushes += said.flush
+                self._report()
+        self._close()
 
-class NoVocabulary:
-    """Stands in where the model has no tokenizer.json: tokens are shown as their ids."""
+    def _take(self, said: Said) -> None:
+        if self._lost is not None or not said.events:
+            return
+        events = [ev.decode(line) for line in said.events.split(b"\n")]
+        try:
+            self._writer.take(events, None if said.logits is None else self._scratch.get(said.logits))
+        except Exception as error:  # a fault of ours must not end the run that is being recorded
+            step = events[-1].step
+            self._lost = f"{self._writer.path}: recording stopped at step {step}: {type(error).__name__} {error}"
 
-    def token_text(self, token: int) -> str:
-        return f"<{token}>"
+    def _write(self) -> None:
+        if self._lost is not None:
+            return
+        try:
+            self._writer.write()
+            self._error = None
+        except RecorderError as error:
+            self._error = str(error)
 
-    def decode(self, ids: Sequence[int]) -> str:
-        return "".join(map(self.token_text, ids))
+    def _close(self) -> None:
+        try:
+            self._writer.close()
+        except RecorderError as error:
+            self._error = str(error)
+        self._report()
 
-
-def serve(frames: BinaryIO, answers: BinaryIO, scratch: Scratch) -> None:
-    """Write until told to close, or until the other side is gone: then the session is closed all the same."""
-    writer: Writer | None = None
-    while (frame := _next(frames, writer)) is not None:
-        kind, payload, logits = frame[0], frame[1], _logits(frame[2], scratch)
-        if kind == SETUP:
-            setup = msgspec.msgpack.decode(payload, type=Setup)
-            writer = Writer(
-                Path(setup.path), setup.header, vocabulary(setup.tokenizer_json), setup.keyframe_every
-            )
-            continue
-        assert writer is not None
-        if payload:
-            writer.take([ev.decode(line) for line in payload.split(b"\n")], logits)
-        if kind == CLOSE:
-            break
-        if kind != SAID:
-            _answer(answers, writer.write())
-    if writer is not None:
-        _answer(answers, writer.close())
-
-
-def vocabulary(tokenizer_json: bytes | None) -> Vocabulary:
-    """Token texts from a model's tokenizer.json."""
-    if tokenizer_json is None:
-        return NoVocabulary()
-    import tokenizers
-
-    from engine.text import Tokenizer
-
-    return Tokenizer(tokenizers.Tokenizer.from_buffer(tokenizer_json))
-
-
-Frame = tuple[bytes, bytes, tuple[int, int, int, int]]
-
-
-def _next(frames: BinaryIO, writer: Writer | None) -> Frame | None:
-    """The next frame, None at the end; what waits for the end of its step is written when that takes long."""
-    if writer is not None and not select.select([frames], [], [], FLUSH_AFTER_S)[0]:
-        writer.write()
-    head = read_exactly(frames, FRAME.size)
-    if head is None:
-        return None
-    kind, length, *place = FRAME.unpack(head)
-    payload = read_exactly(frames, length)
-    return None if payload is None else (kind, payload, (place[0], place[1], place[2], place[3]))
-
-
-def read_exactly(stream: BinaryIO, size: int) -> bytes | None:
-    """`size` bytes of an unbuffered stream, None when it ends before."""
-    parts = bytearray()
-    while len(parts) < size:
-        part = stream.read(size - len(parts))
-        if not part:
-            return None
-        parts += part
-    return bytes(parts)
-
-
-def _logits(place: tuple[int, int, int, int], scratch: Scratch) -> Logits | None:
-    slot, rows, vocab, slot_bytes = place
-    return scratch.get(slot, slot_bytes, rows, vocab) if rows else None
-
-
-def _answer(answers: BinaryIO, problem: str | None) -> None:
-    line = (problem or "").encode()
-    try:
-        answers.write(ANSWER.pack(len(line)) + line)
-        answers.flush()
-    except OSError:
-        pass  # the engine is gone; what it said is written
+    def _report(self) -> None:
+        with contextlib.suppress(OSError):  # the engine is gone; what it said is written
+            send(self._reports, Report(self._steps, self._flushes, self._lost or self._error))
 
 
 def main() -> None:
+    """`python -m sessions.writer_process SESSION SCRATCH_FD`: write until the frames end, whatever signals say."""
     for unwanted in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(unwanted, signal.SIG_IGN)  # the end of the frames is what ends a recording
-    frames = os.fdopen(os.dup(0), "rb", buffering=0)
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    serve(frames, answers, Scratch(int(sys.argv[1])))
+        signal.signal(unwanted, signal.SIG_IGN)
+    reports = os.dup(1)
+    os.dup2(2, 1)  # a stray print must not end up among the reports
+    with os.fdopen(os.dup(0), "rb", buffering=0) as frames:
+        WriterLoop(Writer(Path(sys.argv[1])), Scratch(int(sys.argv[2])), frames, reports).run()
 
 
 if __name__ == "__main__":

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import struct
-from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from engine.details import Candidates, StageResult, TokenDetails
-from engine.engine import Engine
+import numpy as np
+import numpy.typing as npt
+
+from engine.details import TokenDetails
+from engine.engine import Engine, Sink
 from engine.execution import Job, Limits, Outcome
 from engine.params import EngineOptions, RequestSpec
+from sessions.creating import create_session
 from sessions.header import Header, ModelShape
-from sessions.recorder import Recorder
+from sessions.writer import Writer
 from tests.scripted import VOCAB, ScriptedExecutor, spec
 
 SHAPE = ModelShape(
@@ -21,74 +24,52 @@ SHAPE = ModelShape(
 )  # fmt: skip
 
 
-class Letters:
-    """A vocabulary of one letter a token."""
+@dataclass(frozen=True, slots=True)
+class Logits:
+    """Details that are nothing but logits; whoever wants to know more works it out from these."""
 
-    def token_text(self, token: int) -> str:
-        return chr(ord("A") + token)
+    logits: npt.NDArray[np.float32]
 
-    def decode(self, ids: Sequence[int]) -> str:
-        return "".join(map(self.token_text, ids))
+    def __call__(self) -> Sequence[TokenDetails]:
+        return ()
 
 
-class ExplainingExecutor(ScriptedExecutor):
-    """A scripted executor whose choices come with details."""
+class SpeakingExecutor(ScriptedExecutor):
+    """A scripted executor whose tokens are the largest of made-up logits."""
 
     def execute(self, job: Job) -> Outcome:
         outcome = super().execute(job)
-        places = [(choice.request, choice.position) for choice in job.choices]
-
-        def details() -> list[TokenDetails]:
-            chosen = zip(places, outcome.tokens, strict=True)
-            return [made_up_details(request, position, token) for (request, position), token in chosen]
-
-        return Outcome(outcome.tokens, [0.5] * len(places), details, 900_000, 80_000)
+        logits = (
+            np.stack([_logits(token) for token in outcome.tokens]) if outcome.tokens else np.empty((0, VOCAB))
+        )
+        details = Logits(logits.astype(np.float32))
+        return Outcome(outcome.tokens, outcome.draws, details, 900_000, 80_000)
 
 
-def made_up_details(request: str, position: int, token: int) -> TokenDetails:
-    """Details with two candidates, one of which top-k removed."""
-    return TokenDetails(
-        request=request, position=position, token=token, rank=1, raw_lse=3.0, raw_logprob=-0.5,
-        processed_lse=3.5, processed_logprob=-0.25, entropy=1.25, varentropy=0.5, margin=0.75, draw=0.5,
-        interval=(0.0, 0.8), near_tie=False, logits_hash=struct.unpack("<Q", b"\xff" * 8)[0] - position,
-        stages=(StageResult("temperature", 0.5, VOCAB), StageResult("top_k", 1.0, 1, 5.0)),
-        candidates=Candidates(
-            array("i", [token, (token + 1) % VOCAB]), array("f", [2.5, 2.0]), (array("f", [5.0, 4.0]),),
-            array("f", [1.0, 0.0]), array("B", [0, 6]), array("f", [0.0, 2.0]),
-        ),
-    )  # fmt: skip
+def _logits(token: int) -> npt.NDArray[np.float32]:
+    return -np.abs(np.arange(VOCAB, dtype=np.float32) - token) / 4
 
 
 def header(num_blocks: int = 64, **options: object) -> Header:
-    chosen = EngineOptions(**options)  # type: ignore[arg-type]
+    """The header of a scripted run."""
     return Header(
-        created="2026-11-20T16:05:12Z", tool_version="0.1.0", python_version="3.11.2", torch_version="2.13.0",
-        transformers_version="5.23.0", model_path="models/scripted", model_name="scripted",
-        config_sha256="c" * 64, weights_sha256="a" * 64, tokenizer_hash="b" * 64, dtype="float32",
-        device="cpu", options=chosen, num_blocks=num_blocks, shape=SHAPE,
-    )  # fmt: skip
+        created="2026-11-20T16:05:12+00:00", tool_version="0.1.0", python_version="3.11.2",
+        torch_version="2.13.0", transformers_version="5.23.0", model_path="models/scripted",
+        model_name="scripted", config_sha256="c" * 64, weights_sha256="a" * 64, tokenizer_hash="b" * 64,
+        dtype="float32", device="cpu", options=EngineOptions(**options), num_blocks=num_blocks, shape=SHAPE,
+    )  # type: ignore[arg-type]  # fmt: skip
 
 
-def recorded_engine(
-    path: Path, num_blocks: int = 64, keyframe_every: int = 5_000, **options: object
-) -> tuple[Engine, Recorder]:
-    """A scripted engine with a recorder on `path`."""
-    about = header(num_blocks, **options)
-    recorder = Recorder(path, about, Letters(), keyframe_every=keyframe_every)
-    executor = ExplainingExecutor(num_blocks, about.options.block_size)
-    return Engine(executor, Limits(10_000, VOCAB), num_blocks, about.options, recorder), recorder
+def engine_on(sink: Sink, about: Header) -> Engine:
+    """A scripted engine as `about` says, recorded by `sink`."""
+    executor = SpeakingExecutor(about.num_blocks, about.options.block_size)
+    return Engine(executor, Limits(10_000, VOCAB), about.num_blocks, about.options, sink)
 
 
-def record_demo(path: Path, keyframe_every: int = 5_000) -> Engine:
-    """A closed session in which prefixes are shared, chunks cut, blocks evicted and requests preempted."""
-    engine, recorder = recorded_engine(path, 14, keyframe_every, block_size=4, token_budget=12, max_running=4)
-    for batch in DEMO:
-        for request in batch:
-            engine.submit(request)
-        engine.run(6)
-    engine.run()
-    recorder.close()
-    return engine
+def writer_on(path: Path, about: Header, keyframe_every: int = 5_000) -> Writer:
+    """A writer in this process, on a new session."""
+    create_session(path, about)
+    return Writer(path, keyframe_every)
 
 
 DEMO: Sequence[Sequence[RequestSpec]] = [
@@ -96,3 +77,23 @@ DEMO: Sequence[Sequence[RequestSpec]] = [
     [spec(range(10), 10, n=2), spec([5] * 30, 8), spec([1, 2, 3], 20, priority=1)],
     [spec(range(12), 6), spec([3] * 80, 4)],
 ]
+DEMO_HEADER = header(14, block_size=4, token_budget=12, max_running=4)
+
+
+def run_demo(engine: Engine) -> None:
+    """Requests that share prefixes, get chunked, evicted, preempted, refused and aborted."""
+    for batch in DEMO:
+        for request in batch:
+            engine.submit(request)
+        engine.run(6)
+    engine.abort(next(reversed(engine.state.requests)))
+    engine.run()
+
+
+def record_demo(path: Path, keyframe_every: int = 5_000) -> Engine:
+    """A closed session of the demo; the engine as the run left it."""
+    writer = writer_on(path, DEMO_HEADER, keyframe_every)
+    engine = engine_on(writer, DEMO_HEADER)
+    run_demo(engine)
+    writer.close()
+    return engine

@@ -1,0 +1,46 @@
+"""Text of token ids, from the tokenizer that a session carries."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Protocol
+
+import tokenizers
+
+from engine.text import Tokenizer
+from sessions.errors import SessionError
+from sessions.header import read_tokenizer
+
+
+class Vocabulary(Protocol):
+    """Turns token ids into text."""
+
+    def token_text(self, token: int) -> str:
+        """The text one token adds."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of a whole sequence."""
+        ...
+
+
+class Numbers:
+    """What stands for text in a session without a tokenizer: `<7>` is token 7."""
+
+    def token_text(self, token: int) -> str:
+        return f"<{token}>"
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return "".join(map(self.token_text, ids))
+
+
+def vocabulary_of(connection: sqlite3.Connection) -> Vocabulary:
+    """The vocabulary of an open session. Raises SessionError when its tokenizer cannot be read."""
+    data = read_tokenizer(connection)
+    if data is None:
+        return Numbers()
+    try:
+        return Tokenizer(tokenizers.Tokenizer.from_str(data.decode()))
+    except Exception as error:  # the library raises nothing more special
+        raise SessionError(f"the tokenizer in the session cannot be read: {error}") from error
