@@ -124,7 +124,7 @@ def removal(stage: Stage, number: float, threshold: float, setting: float) -> st
     if stage == "top_k":
         return f"rank {number:,.0f} > {setting:,.0f}"
     if stage == "top_p":
-        return f"cumulative {number:.3f} ≥ {threshold:g} before it"
+        return f"cumulative {number:.4g} ≥ {threshold:g} before it"
     return f"{number:.2g} < {threshold:.2g} = {setting:g} × the largest"
 
 

@@ -16,10 +16,11 @@ from workbench.widgets.inks import Ink
 
 
 class Share(NamedTuple):
-    """A candidate's interval on the cumulative distribution."""
+    """A candidate's interval on the cumulative distribution; `quiet` ones stand for several, or for none."""
 
     label: str
     probability: float
+    quiet: bool = False
 
 
 class CdfBar(CursorPane):
@@ -40,16 +41,19 @@ class CdfBar(CursorPane):
         super().__init__(empty=empty, id=id, classes=classes)
         self.shares: Sequence[Share] = ()
         self.draw: float | None = None
+        self._chosen: int | None = None
 
-    def set_draw(self, shares: Sequence[Share], draw: float | None) -> None:
-        """Show another distribution and the draw `u` on it."""
-        self.shares, self.draw = shares, draw
+    def set_draw(self, shares: Sequence[Share], draw: float | None, chosen: int | None = None) -> None:
+        """Show another distribution and the draw `u` on it; `chosen` says which share holds it."""
+        self.shares, self.draw, self._chosen = shares, draw, chosen
         self.cursor = self.chosen if draw is not None else 0
         self.items_changed()
 
     @property
     def chosen(self) -> int:
         """The candidate whose interval holds the draw."""
+        if self._chosen is not None:
+            return self._chosen
         edge = 0.0
         for index, share in enumerate(self.shares):
             edge += share.probability
@@ -74,12 +78,22 @@ class CdfBar(CursorPane):
         return max(1, self.body_width - 4)
 
     def _cells(self) -> list[int]:
-        """Return each candidate's cells; those too thin for a cell of their own share the last ones."""
+        """Return each candidate's cells; the chosen one has at least one, others may have none."""
         edges, total = [0], 0.0
-        for share in self.shares:
+        for index, share in enumerate(self.shares):
             total += share.probability
-            edges.append(min(self._room, round(total * self._room)))
+            wanted = round(total * self._room)
+            if self.draw is not None and index == self.chosen:
+                wanted = max(wanted, edges[-1] + 1)
+                edges[-1] = min(edges[-1], self._room - 1)
+            edges.append(min(self._room, max(wanted, edges[-1])))
         return [after - before for before, after in pairwise(edges)]
+
+    def _mark_cell(self, draw: float) -> int:
+        """Return the cell of the draw: rounding never puts it outside the interval it fell in."""
+        cells = self._cells()
+        start = sum(cells[: self.chosen])
+        return min(max(int(draw * self._room), start), start + max(1, cells[self.chosen]) - 1)
 
     def move(self, step: Offset) -> None:
         if step.x:
@@ -100,7 +114,7 @@ class CdfBar(CursorPane):
     def _mark_line(self) -> list[Segment]:
         if self.draw is None:
             return []
-        at = 2 + min(self._room - 1, int(self.draw * self._room))
+        at = 2 + self._mark_cell(self.draw)
         mark, text = self.glyphs.draw_mark, f"u = {self.draw:.4f}"
         if at + 2 + len(text) <= self.body_width:
             shown = f"{mark} {text}"
@@ -131,6 +145,8 @@ class CdfBar(CursorPane):
             return self.cursor_ink
         if index == self.chosen and self.draw is not None:
             return "changed"
+        if self.shares[index].quiet:
+            return "faint"
         return "accent" if index % 2 == 0 else "dim"
 
     def copy_text(self) -> str:

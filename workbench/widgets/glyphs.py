@@ -22,6 +22,7 @@ class Glyphs:
     up: str
     down: str
     approximate: str
+    cross: str
     between: str
     rule: str
     separator: str
@@ -98,6 +99,7 @@ UNICODE = Glyphs(
     up="▲",
     down="▼",
     approximate="≈",
+    cross="✗",
     between="·",
     rule="─",
     separator="│",
@@ -160,6 +162,7 @@ ASCII = Glyphs(
     up="^",
     down="v",
     approximate="~",
+    cross="x",
     between="|",
     rule="-",
     separator="|",

@@ -1,0 +1,89 @@
+"""What other sampler settings would have chosen: the stages worked again from logits that were inspected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine import protocol as pr
+from engine.details import TokenDetails
+from engine.draws import request_seed
+from engine.params import SamplingParams
+from workbench.record import Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings tried on a request, beside those it has."""
+
+    request: str
+    recorded: SamplingParams
+    tried: SamplingParams
+
+    @property
+    def changes(self) -> str:
+        """What differs, in words: `temperature 0.8 → 1.2`."""
+        fields = SamplingParams.__struct_fields__
+        pairs = [(name, getattr(self.recorded, name), getattr(self.tried, name)) for name in fields]
+        changed = [f"{name.replace('_', ' ')} {was:g} → {now:g}" for name, was, now in pairs if was != now]
+        return ", ".join(changed) or "nothing changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Reworked:
+    """The choice under other settings, from logits that differ from the record by `worst` at most."""
+
+    details: TokenDetails
+    worst: float | None  # None: nothing was recorded to compare with
+
+
+def rework_choice(
+    record: Record, request: str, position: int, logits: bytes, tried: SamplingParams
+) -> Reworked | str:
+    """What `tried` would have chosen for `position` from `logits` (little-endian float32, the row before it).
+
+    The draw is the one of the run: it depends on seed, sample and position alone. Returns the reason where
+    the settings leave nothing to choose from.
+    """
+    import numpy as np
+
+    from engine.explain import rework
+    from engine.history import TokenHistory
+    from engine.sampling import SamplerRow, SamplingError
+
+    row = record.request(request)
+    assert row is not None
+    values = np.frombuffer(logits, "<f4")
+    ids = record.token_ids(request)[:position]
+    seen = TokenHistory(ids[: row.prompt_tokens], ids[row.prompt_tokens :], len(values)).seen()
+    seed = tried.seed
+    if seed is None:
+        seed = request_seed(record.about.options.seed, request.partition(".")[0])
+    sampler_row = SamplerRow(request, tried, seed, row.sample, position, seen)
+    recorded = record.details(request, position)
+    try:
+        details = rework(values, sampler_row, tried)
+    except SamplingError as error:
+        return str(error)
+    return Reworked(details, None if recorded is None else worst_of(values, recorded))
+
+
+def worst_difference(inspection: pr.Inspection, recorded: TokenDetails) -> float:
+    """The largest difference between inspected logits and the recorded ones of the candidates."""
+    import numpy as np
+
+    return worst_of(np.frombuffer(inspection.logits, "<f4"), recorded)
+
+
+def worst_of(logits: npt.NDArray[np.float32], recorded: TokenDetails) -> float:
+    import numpy as np
+
+    candidates = recorded.candidates
+    return float(np.abs(logits[list(candidates.ids)] - np.asarray(candidates.raw, np.float32)).max())
+
+
+__all__ = ["Reworked", "Settings", "rework_choice", "worst_difference"]
