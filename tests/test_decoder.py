@@ -95,7 +95,12 @@ def test_a_prefill_in_chunks_gives_the_same_logits(pair: Pair, chunk: int) -> No
     assert_close(logits, reference_logits(pair.theirs, ids))
 
 
-def test_requests_in_one_batch_do_not_see_each_other(pair: Pair) -> None:
+@pytest.mark.parametrize("small_read", [2, 256])
+def test_requests_in_one_batch_do_not_see_each_other(
+    pair: Pair, small_read: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decodes are read all in one call, or grouped by length."""
+    monkeypatch.setattr("engine.model.batch.SMALL_READ_TOKENS", small_read)
     paged = Paged(pair.ours, block_size=3)
     texts = [token_ids(length, seed) for seed, length in enumerate((20, 33, 9, 45))]
     expected = [reference_logits(pair.theirs, ids) for ids in texts]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from engine.kv.pool import KVPool
-from engine.model.batch import Batch, Span, span_slots
+from engine.model.batch import SMALL_READ_TOKENS, Batch, Span, span_slots
 from engine.model.config import ModelConfig, read_config
 from engine.model.weights import load_decoder
 from tests.tiny_models import Paged, save_model, token_ids
@@ -77,6 +77,19 @@ def test_a_decode_reads_only_slots_of_its_own_requests() -> None:
         (read,) = Batch.build(spans, [1, 2, 3], block_size=3).reads(window, torch.float32)
         for span, slots in zip(spans, read.slots.tolist(), strict=True):
             assert set(slots) <= set(span_slots(span, 3).tolist())
+
+
+def test_decodes_of_very_different_lengths_are_not_padded_to_the_longest() -> None:
+    ends = [9, 400, 30, 1500, 700, 2000, 250]
+    spans = [Span(str(end), end - 1, 1, range(end // 16 + 1)) for end in ends]
+    reads = Batch.build(spans, [1] * len(spans), block_size=16).reads(None, torch.float32)
+
+    rows = [torch.as_tensor(read.rows).tolist() for read in reads]
+    assert sorted(row for group in rows for row in group) == list(range(len(spans)))
+    for read, group in zip(reads, rows, strict=True):
+        longest = read.slots.shape[1]
+        assert longest == max(ends[row] for row in group)
+        assert all(longest <= max(2 * ends[row], SMALL_READ_TOKENS) for row in group)
 
 
 def test_a_decode_of_equal_lengths_needs_no_mask() -> None:

@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.kv.pool import KVPool
-from engine.model.batch import Batch, Read, Span, span_slots, visible
+from engine.model.batch import Batch
+from engine.model.reads import Read, visible
+from engine.model.span import Span, span_slots
 
 
 def attend(q: Tensor, pool: KVPool, layer: int, batch: Batch, window: int | None) -> Tensor:

@@ -1,0 +1,77 @@
+"""What the rows of a batch attend to: slots of the pool, found through the block tables, and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.model.span import Span, block_slots, span_slots
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What some rows of the batch attend to.
+
+    Decode: one row a sequence, all in one call; shorter ones repeat their own last slot, masked.
+    Prefill: the rows of one span over one sequence, causal by position.
+    """
+
+    decode: bool
+    rows: Tensor | slice
+    slots: Tensor
+    """`[sequences, kv]`, every slot owned by the sequence of its row."""
+    mask: Tensor | None
+    """Added to the scores: 0 where a row may look, -inf elsewhere; None where it may look anywhere.
+    Decode `[sequences, 1, 1, kv]`, prefill `[tokens, kv]`."""
+    causal: bool = False
+    """No mask is needed because the rows are the positions: row r sees positions 0 to r."""
+
+
+def decode_read(
+    spans: Sequence[Span], rows: Tensor | slice, block_size: int, window: int | None, dtype: torch.dtype
+) -> Read:
+    """One read for spans of one token each.
+
+    A masked score weighs its value by 0, and 0 * NaN is NaN: padding must not name a slot that nobody owns.
+    """
+    firsts = [span.first_read(window) for span in spans]
+    counts = [span.end - first for span, first in zip(spans, firsts, strict=True)]
+    owned = block_slots(_padded_tables(spans, block_size), block_size)
+    if len(spans) == 1:
+        return Read(True, rows, owned[:, firsts[0] : spans[0].end], None)
+    columns = torch.arange(max(counts))
+    first, count = torch.tensor([firsts, counts])[:, :, None]
+    slots = owned.gather(1, first + torch.minimum(columns, count - 1))
+    mask = None if min(counts) == max(counts) else _additive(columns < count, dtype)[:, None, None]
+    return Read(True, rows, slots, mask)
+
+
+def prefill_read(span: Span, rows: slice, block_size: int, window: int | None, dtype: torch.dtype) -> Read:
+    """The read of one span of several tokens."""
+    first = span.first_read(window)
+    slots = span_slots(span, block_size)[first:][None]
+    if span.start == 0 and (window is None or span.end <= window):
+        return Read(False, rows, slots, None, causal=True)
+    seen = visible(torch.arange(span.start, span.end), torch.arange(first, span.end), window)
+    return Read(False, rows, slots, _additive(seen, dtype))
+
+
+def visible(queries: Tensor, keys: Tensor, window: int | None) -> Tensor:
+    """`[queries, keys]`: True where the position of a query may look at the position of a key."""
+    distance = queries[:, None] - keys
+    return distance >= 0 if window is None else (distance >= 0) & (distance < window)
+
+
+def _additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where `seen`, -inf elsewhere."""
+    return torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, -torch.inf)
+
+
+def _padded_tables(spans: Sequence[Span], block_size: int) -> list[list[int]]:
+    """The used part of every block table, filled to one length with blocks of their own."""
+    tables = [list(span.used_blocks(block_size)) for span in spans]
+    longest = max(map(len, tables))
+    return [table + table[-1:] * (longest - len(table)) for table in tables]

@@ -1,0 +1,53 @@
+"""The tokens of one request that a step computes, and where its K and V lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The tokens of one request that this step computes.
+
+        0 ............ start ......... end          positions
+        [ in the cache ][ computed now ]
+        [ blocks[0] ][ blocks[1] ][ blocks[2] ..]   `blocks` covers at least `end` positions
+
+    `logit_rows` is how many of the last tokens get logits: 0 in the middle of a prefill, 1 when a token is
+    chosen next, `tokens` to see all. `prompt_tokens` is the length of the request's prompt, which only
+    dynamic rope reads.
+    """
+
+    request: str
+    start: int
+    tokens: int
+    blocks: Sequence[int]
+    logit_rows: int = 1
+    prompt_tokens: int = 0
+
+    @property
+    def end(self) -> int:
+        return self.start + self.tokens
+
+    def first_read(self, window: int | None) -> int:
+        """The first position that any token of the span may look at."""
+        return 0 if window is None else max(0, self.start - window + 1)
+
+    def used_blocks(self, block_size: int) -> Sequence[int]:
+        """The part of the block table that holds positions up to `end`."""
+        return self.blocks[: -(-self.end // block_size)]
+
+
+def block_slots(tables: Sequence[Sequence[int]], block_size: int) -> Tensor:
+    """All slots of some block tables of one length, in order of position: `[tables, blocks * block_size]`."""
+    blocks = torch.tensor(tables, dtype=torch.int64)
+    return torch.add(torch.arange(block_size), blocks[:, :, None], alpha=block_size).flatten(1)
+
+
+def span_slots(span: Span, block_size: int) -> Tensor:
+    """`[end]`: the slots of a span's positions from 0 on."""
+    return block_slots([span.used_blocks(block_size)], block_size)[0, : span.end]
