@@ -94,6 +94,7 @@ def _narrate(message: Message) -> None:
 
 def _run(opened: Opened, progress: Progress) -> Recorded:
     engine, failures = opened.engine, []
+    opened.flush()  # the recorder is ready: from here on it is the run that takes time
     started = time.perf_counter()
     with interruptible() as interrupt:
         while not interrupt.wanted:

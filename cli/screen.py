@@ -95,5 +95,5 @@ def _check_session(path: Path) -> None:
 
 
 def _need_terminal() -> None:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):  # it draws on stderr
         raise CommandError("the workbench needs a terminal: use `workbench record` to run without one")
