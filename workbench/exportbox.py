@@ -10,9 +10,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Button, Checkbox, Input, RadioButton, RadioSet, Static
+from textual.widgets import Button, Input, RadioSet, Static
 
 from workbench.exporting import FORMATS, MEANINGS, ExportJob, Format, default_target
+from workbench.toggles import Check, Radio
 
 
 class ExportBox(ModalScreen[ExportJob | None]):
@@ -29,10 +30,10 @@ class ExportBox(ModalScreen[ExportJob | None]):
             yield Static(Content(f"Export {self.session.name}"), classes="dialog-title")
             with RadioSet(id="format", compact=True):
                 for number, each in enumerate(FORMATS):
-                    yield RadioButton(Content(f"{each:9} {MEANINGS[each]}"), value=number == 0, compact=True)
+                    yield Radio(Content(f"{each:9} {MEANINGS[each]}"), value=number == 0, compact=True)
             yield Static("to", classes="label")
             yield Input(str(default_target(self.session, FORMATS[0])), id="target", compact=True)
-            yield Checkbox("replace a file that is there", id="force", compact=True)
+            yield Check("replace a file that is there", id="force", compact=True)
             yield Static("", id="problem")
             with Horizontal(classes="buttons"):
                 yield Button("enter  export", id="yes", variant="primary", compact=True)
@@ -57,7 +58,7 @@ class ExportBox(ModalScreen[ExportJob | None]):
 
     def _export(self) -> None:
         target = Path(self.query_one("#target", Input).value.strip()).expanduser()
-        force = self.query_one(Checkbox).value
+        force = self.query_one(Check).value
         if target.name == "" or target.is_dir():
             self._complain("name a file, not a folder")
         elif target.exists() and not force:

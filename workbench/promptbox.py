@@ -11,10 +11,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Button, Checkbox, Input, Static, TextArea
+from textual.widgets import Button, Input, Static, TextArea
 
 from engine.params import OptionError, RequestSpec, SamplingParams
 from engine.protocol import RequestText
+from workbench.toggles import Check
 
 Read = Callable[[str], object]
 
@@ -70,14 +71,14 @@ class PromptBox(ModalScreen[RequestText | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Leave"),
-        Binding("ctrl+g", "submit", "Submit", priority=True),
+        Binding("ctrl+d", "submit", "Submit", priority=True),
     ]
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog", id="prompt-box"):
             yield Static("New request", classes="dialog-title")
             yield TextArea(id="prompt", compact=True, tab_behavior="focus")
-            yield Checkbox("chat: put it through the model's chat template", id="chat", compact=True)
+            yield Check("chat: put it through the model's chat template", id="chat", compact=True)
             with Vertical(id="settings"):
                 for first in range(0, len(FIELDS), 2):
                     with Horizontal(classes="setting-row"):
@@ -86,7 +87,7 @@ class PromptBox(ModalScreen[RequestText | None]):
                             yield Input(field.default, id=field.name, placeholder=field.note, compact=True)
             yield Static("", id="problem")
             with Horizontal(classes="buttons"):
-                yield Button(Content("ctrl+g  submit"), id="yes", variant="primary", compact=True)
+                yield Button(Content("ctrl+d  submit"), id="yes", variant="primary", compact=True)
                 yield Button(Content("esc  leave"), id="no", compact=True)
 
     def on_mount(self) -> None:
@@ -104,7 +105,7 @@ class PromptBox(ModalScreen[RequestText | None]):
     def action_submit(self) -> None:
         values = {field.name: self.query_one(f"#{field.name}", Input).value for field in FIELDS}
         try:
-            request = read_request(self.query_one(TextArea).text, self.query_one("#chat", Checkbox).value, values)
+            request = read_request(self.query_one(TextArea).text, self.query_one("#chat", Check).value, values)
         except OptionError as error:
             self.query_one("#problem", Static).update(Content(str(error)))
         else:
