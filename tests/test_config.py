@@ -180,7 +180,7 @@ def test_dynamic_rope_stretches_the_context(tmp_path: Path) -> None:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "architecture": ({"architectures": ["GPT2LMHeadModel"]}, "GPT2LMHeadModel.*is not supported: use one of"),
+    "architecture": ({"architectures": ["GPT2LMHeadModel"]}, "GPT2LMHeadModel.*is not supported: it must be one"),
     "no architecture": ({"architectures": None, "model_type": None}, "is not supported"),
     "strange architecture": ({"architectures": [["x"]]}, "is not supported"),
     "activation": ({"hidden_act": "gelu"}, "hidden_act is 'gelu': only silu can run"),

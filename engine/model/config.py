@@ -4,39 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
-from engine.model.errors import ModelError, shown
+from engine.model.errors import ModelError
+from engine.model.families import Family, family_of
 from engine.model.json_fields import Fields, read_json
 from engine.model.rope_config import RopeConfig, read_rope
-
-Family = Literal["llama", "qwen2", "qwen3", "mistral"]
+from engine.model.windows import read_windows
 
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-
-ARCHITECTURES: dict[str, Family] = {
-    "LlamaForCausalLM": "llama",
-    "Qwen2ForCausalLM": "qwen2",
-    "Qwen3ForCausalLM": "qwen3",
-    "MistralForCausalLM": "mistral",
-}
-
-# What transformers' config classes put where a file says nothing.
-DEFAULTS: dict[Family, dict[str, Any]] = {
-    "llama": {"vocab_size": 32000, "intermediate_size": 11008, "max_position_embeddings": 2048},
-    "mistral": {
-        "vocab_size": 32000, "intermediate_size": 14336, "max_position_embeddings": 131072,
-        "num_key_value_heads": 8, "sliding_window": 4096,
-    },
-    "qwen2": {
-        "vocab_size": 151936, "intermediate_size": 22016, "max_position_embeddings": 32768,
-        "num_key_value_heads": 32, "sliding_window": 4096,
-    },
-    "qwen3": {
-        "vocab_size": 151936, "intermediate_size": 22016, "max_position_embeddings": 32768,
-        "num_key_value_heads": 32, "sliding_window": 4096, "head_dim": 128,
-    },
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +22,7 @@ class ModelConfig:
     `dtype` is the file's own name for the weights' type, None where it does not say.
     """
 
-    family: Family
+    family: str
     vocab_size: int
     hidden_size: int
     intermediate_size: int
@@ -104,8 +79,7 @@ def read_config(folder: Path) -> ModelConfig:
 
 def parse_config(fields: Fields, generation: Fields) -> ModelConfig:
     """The config in `fields`; ids for the beginning and end of text in `generation` come first."""
-    family = _family(fields)
-    defaults = DEFAULTS[family]
+    family = family_of(fields)
     if fields.text("hidden_act", "silu") not in ("silu", "swish"):
         raise fields.refuse("hidden_act", "only silu can run")
     if "quantization_config" in fields:
@@ -114,79 +88,36 @@ def parse_config(fields: Fields, generation: Fields) -> ModelConfig:
     layers = fields.integer("num_hidden_layers", 32)
     heads = fields.integer("num_attention_heads", 32)
     hidden_size = fields.integer("hidden_size", 4096)
-    context = fields.integer("max_position_embeddings", defaults["max_position_embeddings"])
-    bias = fields.flag("attention_bias", False) if family in ("llama", "qwen3") else False
+    context = fields.integer("max_position_embeddings", family.max_position_embeddings)
+    bias = family.biases == "by attention_bias" and fields.flag("attention_bias", False)
     return ModelConfig(
-        family=family,
-        vocab_size=fields.integer("vocab_size", defaults["vocab_size"]),
+        family=family.name,
+        vocab_size=fields.integer("vocab_size", family.vocab_size),
         hidden_size=hidden_size,
-        intermediate_size=fields.integer("intermediate_size", defaults["intermediate_size"]),
+        intermediate_size=fields.integer("intermediate_size", family.intermediate_size),
         layers=layers,
         heads=heads,
-        kv_heads=_kv_heads(fields, defaults, heads),
-        head_dim=fields.integer("head_dim", defaults.get("head_dim", hidden_size // heads)),
+        kv_heads=_kv_heads(fields, family, heads),
+        head_dim=fields.integer("head_dim", family.head_dim or hidden_size // heads),
         max_position_embeddings=context,
         rms_norm_eps=fields.number("rms_norm_eps", 1e-6),
         rope=read_rope(fields, context),
-        windows=_windows(fields, family, layers),
+        windows=read_windows(fields, family, layers),
         tie_word_embeddings=fields.flag("tie_word_embeddings", False),
-        qkv_bias=bias or family == "qwen2",
+        qkv_bias=bias or family.biases == "on qkv",
         o_bias=bias,
-        mlp_bias=fields.flag("mlp_bias", False) if family == "llama" else False,
-        qk_norm=family == "qwen3",
+        mlp_bias=family.reads_mlp_bias and fields.flag("mlp_bias", False),
+        qk_norm=family.qk_norm,
         dtype=_dtype(fields),
-        bos_ids=_special_ids("bos_token_id", generation, fields, (1,) if family in ("llama", "mistral") else ()),
-        eos_ids=_special_ids("eos_token_id", generation, fields, (2,) if family in ("llama", "mistral") else ()),
+        bos_ids=_special_ids("bos_token_id", generation, fields, family.bos_ids),
+        eos_ids=_special_ids("eos_token_id", generation, fields, family.eos_ids),
     )
 
 
-def _family(fields: Fields) -> Family:
-    names = fields.values.get("architectures") or []
-    kind = fields.values.get("model_type")
-    for name in names if isinstance(names, list) else [names]:
-        if isinstance(name, str) and name in ARCHITECTURES:
-            return ARCHITECTURES[name]
-    if not names and isinstance(kind, str) and kind in DEFAULTS:
-        return kind
-    known = ", ".join(ARCHITECTURES)
-    raise ModelError(f"{fields.source}: architecture {shown(names or kind)} is not supported: use one of {known}")
-
-
-def _kv_heads(fields: Fields, defaults: dict[str, Any], heads: int) -> int:
+def _kv_heads(fields: Fields, family: Family, heads: int) -> int:
     """An absent key takes the family's default, null means one KV head for each head."""
-    if "num_key_value_heads" in fields.values:
-        return fields.integer("num_key_value_heads", heads)
-    return int(defaults.get("num_key_value_heads", heads))
-
-
-def _windows(fields: Fields, family: Family, layers: int) -> tuple[int | None, ...]:
-    """The sliding window of every layer, as each family decides it."""
-    if family == "llama":
-        return (None,) * layers
-    window = _window(fields, family)
-    if family == "mistral":
-        return (window,) * layers
-    types = fields.values.get("layer_types")
-    if types is None:
-        first = fields.integer("max_window_layers", 28, least=0)
-        return tuple(window if layer >= first else None for layer in range(layers))
-    if not isinstance(types, list) or len(types) != layers:
-        raise fields.refuse("layer_types", f"it must list one type for each of {layers} layers")
-    if unknown := [kind for kind in types if kind not in ("full_attention", "sliding_attention")]:
-        raise fields.refuse(
-            "layer_types", f"{shown(unknown[0])} cannot run, full_attention or sliding_attention can"
-        )
-    if window is None and "sliding_attention" in types:
-        raise fields.refuse("layer_types", "sliding_attention needs sliding_window and use_sliding_window")
-    return tuple(window if kind == "sliding_attention" else None for kind in types)
-
-
-def _window(fields: Fields, family: Family) -> int | None:
-    if family != "mistral" and not fields.flag("use_sliding_window", False):
-        return None
-    if fields.values.get("sliding_window", 0) is None:
-        return None
-    return fields.integer("sliding_window", DEFAULTS[family]["sliding_window"])
+    absent = "num_key_value_heads" not in fields.values
+    return fields.integer("num_key_value_heads", family.kv_heads if absent and family.kv_heads else heads)
 
 
 def _dtype(fields: Fields) -> str | None:

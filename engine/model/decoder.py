@@ -14,7 +14,7 @@ from engine.kv.pool import KVPool
 from engine.model.batch import Batch
 from engine.model.config import ModelConfig
 from engine.model.layer import Layer, Pass, Stages, replace
-from engine.model.linear import Linear
+from engine.model.linear import Kernel, Linear
 from engine.model.norm import RMSNorm
 from engine.model.rope import Rope
 from engine.model.stage_names import OUTSIDE
@@ -31,6 +31,13 @@ class Decoder:
     final_norm: RMSNorm
     lm_head: Linear
     rope: Rope
+
+    @property
+    def kernels(self) -> dict[str, Kernel]:
+        """Which kernel each projection runs on; all layers are alike."""
+        layer = self.layers[0]
+        linears = {"qkv": layer.qkv, "o": layer.o, "gate_up": layer.gate_up, "down": layer.down}
+        return {name: linear.kernel for name, linear in (linears | {"lm_head": self.lm_head}).items()}
 
     def stages(self, batch: Batch, pool: KVPool, explicit: Collection[int] = ()) -> Stages:
         """The forward pass of `batch`: writes K and V to `pool` and returns logits `[rows, vocab]`, float32.

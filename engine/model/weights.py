@@ -26,7 +26,7 @@ def load_decoder(folder: Path, dtype: torch.dtype | None = None) -> Decoder:
     """The model in `folder`, computing in `dtype` (None: what its config says, else float32).
 
     Raises `ModelError` when the folder cannot be run. Headers are checked before anything is loaded, and
-    files are mapped, so that a tensor takes memory once, as it is converted.
+    files are mapped, so that a tensor takes memory as it is converted, one layer at a time.
     """
     config = read_config(folder)
     checkpoint = open_checkpoint(folder)
@@ -37,7 +37,7 @@ def load_decoder(folder: Path, dtype: torch.dtype | None = None) -> Decoder:
 
 
 class _Reader:
-    """Tensors of a checkpoint by name, in the compute dtype."""
+    """Tensors of a checkpoint by name, in the compute dtype, copied: the file may change while we run."""
 
     def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype, stack: ExitStack) -> None:
         self.dtype = dtype
@@ -47,30 +47,30 @@ class _Reader:
             path: stack.enter_context(safe_open(path, framework="pt")) for path in checkpoint.files
         }
 
-    def __call__(self, name: str) -> Tensor:
-        tensor: Tensor = self.files[self.location[name]].get_tensor(name)
-        return tensor.to(self.dtype)
-
-    def optional(self, name: str) -> Tensor | None:
-        return self(name) if name in self.tensors else None
+    def __call__(self, *names: str) -> Tensor:
+        """The tensors of these names, one below the other."""
+        return torch.cat([self._mapped(name).to(self.dtype) for name in names])
 
     def linear(self, *names: str) -> Linear:
         """One layer of several projections of the same input, their outputs side by side."""
-        weight = torch.cat([self(f"{name}.weight") for name in names])
-        biases = [bias for name in names if (bias := self.optional(f"{name}.bias")) is not None]
-        return Linear(weight, torch.cat(biases) if biases else None)
+        biased = f"{names[0]}.bias" in self.tensors
+        bias = self(*(f"{name}.bias" for name in names)) if biased else None
+        return Linear(self(*(f"{name}.weight" for name in names)), bias)
+
+    def _mapped(self, name: str) -> Tensor:
+        tensor: Tensor = self.files[self.location[name]].get_tensor(name)
+        return tensor
 
 
 def _decoder(config: ModelConfig, read: _Reader) -> Decoder:
     embed = read(EMBED)
-    head = embed if config.tie_word_embeddings else read(LM_HEAD)
     return Decoder(
         config=config,
         dtype=read.dtype,
         embed=embed,
         layers=tuple(_layer(config, read, index) for index in range(config.layers)),
         final_norm=RMSNorm(read(FINAL_NORM), config.rms_norm_eps),
-        lm_head=Linear(head),
+        lm_head=Linear(embed if config.tie_word_embeddings else read(LM_HEAD)),
         rope=Rope(config.rope, config.head_dim),
     )
 
