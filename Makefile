@@ -12,8 +12,8 @@ ARGS ?=
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit("" if sys.version_info >= (3, 11) else \
-		"Python 3.11 or newer is needed, this is %s: try make PYTHON=python3.12" % sys.version.split()[0])'
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or \
+		sys.exit("Python 3.11 or newer is needed, this is %s: try make PYTHON=python3.12" % sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --constraint constraints.txt torch
 	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
