@@ -27,6 +27,7 @@ def create_session(path: Path, header: Header, tokenizer_json: bytes | None = No
             connection.execute("PRAGMA journal_mode = WAL")
             schema.create(connection)
             write_header(connection, header, tokenizer_json)
+            connection.execute("COMMIT")
     except FileExistsError as error:
         raise RecorderError(f"{path} exists: choose another name, or overwrite it with --force") from error
     except (OSError, sqlite3.Error) as error:

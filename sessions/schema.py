@@ -107,8 +107,8 @@ CREATE TABLE pages (id INTEGER PRIMARY KEY, hash BLOB NOT NULL, data BLOB NOT NU
 
 
 def create(connection: sqlite3.Connection) -> None:
-    """Make the tables of an empty session in a new database file."""
-    connection.executescript(f"BEGIN; {DDL} COMMIT;")
+    """Make the tables of an empty session; leaves the transaction open for its header."""
+    connection.executescript(f"BEGIN; {DDL}")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("INSERT INTO branches VALUES (0, NULL, NULL, 'start')")

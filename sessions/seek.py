@@ -107,6 +107,8 @@ class Seeker:
 
 def last_seq(connection: sqlite3.Connection, branch: int, step: int) -> int:
     """The number of the last event of `branch` that carries `step` or an earlier one; 0 if there is none."""
+    if step < 0:  # what was said before the first step carries 0, which has no row
+        return 0
     row = connection.execute(
         "SELECT first_seq FROM steps WHERE branch = ? AND step > ? ORDER BY step LIMIT 1", (branch, step)
     ).fetchone()

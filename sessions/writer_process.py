@@ -85,7 +85,7 @@ class WriterLoop:
 
 
 def main() -> None:
-    """`python -m sessions.writer_process SESSION SCRATCH_FD`: write until the frames end, whatever signals say."""
+    """`python -m sessions.writer_process SESSION SCRATCH_FD`: the end of the frames ends it, no signal does."""
     for unwanted in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(unwanted, signal.SIG_IGN)
     reports = os.dup(1)
