@@ -37,7 +37,6 @@ from workbench.stderr import kept_off_screen
 from workbench.view import View
 from workbench.views.registry import VIEWS
 from workbench.widgets.glyphs import GlyphChoice, glyphs_named
-from workbench.widgets.inks import Ink
 from workbench.widgets.messages import CursorMoved
 from workbench.widgets.palette import THEMES, colours_for
 from workbench.widgets.spans import Span
@@ -271,6 +270,12 @@ class WorkbenchApp(App[int]):
             else:
                 self.call_next(self._paint)
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether everything that is news has been painted."""
+        waiting = self._pending or bool(self._news) or self._look
+        return not waiting and (self.desk is None or (self.view is not None and self.view.is_mounted))
+
     def _paint(self) -> None:
         self._pending = False
         self._painted = time.monotonic()
@@ -302,21 +307,27 @@ class WorkbenchApp(App[int]):
             return
         scene = self.desk.scene
         self.query_one("#header", OneLine).show_items(frame.header_items(scene))
-        self.query_one("#selection", OneLine).show_items(frame.selection_items(scene))
+        self.query_one("#selection", OneLine).show_items(frame.selection_items(scene, self._dropped))
         clock, timeline = self.desk.clock, self.query_one(Timeline)
         timeline.live_word = "LIVE" if self.link is not None else "END"
         timeline.set_model(self.desk.record.marks, step=clock.step, live=clock.live)
 
     def _paint_message(self) -> None:
-        text, problem = self._message or (self._hint(), False)
-        ink: Ink = "bad" if problem else ("accent" if self._message else "dim")
-        self.query_one("#message", OneLine).show_items([Item(Span(text, ink))] if text else [])
-        self.screen.set_class(self._message is not None, "-message")
+        """What was said; else what to press. On a short screen the line is shared with the selection."""
+        if self._message is None:
+            text = frame.hint(self.engine, self.desk.scene if self.desk else None)
+            items = [Item(Span(text, "dim"))]
+            wanted = self.desk is None or self.engine.state == "gone" or self.desk.moment.step_row is None
+        else:
+            text, problem = self._message
+            items, wanted = [Item(Span(text, "bad" if problem else "accent"))], True
+        self.query_one("#message", OneLine).show_items(items)
+        self.screen_stack[0].set_class(wanted, "-message")
 
-    def _hint(self) -> str:
-        hint = frame.hint(self.engine, self.desk.scene if self.desk else None)
-        dropped = self.view.dropped if self.view is not None and self.view.is_mounted else []
-        return " · ".join(filter(None, (hint, f"no room for {', '.join(dropped)}" if dropped else "")))
+    @property
+    def _dropped(self) -> list[str]:
+        """Panes of the view that there is no room for."""
+        return self.view.dropped if self.view is not None and self.view.is_mounted else []
 
     def on_resize(self, event: events.Resize) -> None:
         tiny = event.size.width < LEAST_WIDTH or event.size.height < LEAST_HEIGHT

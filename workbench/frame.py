@@ -144,13 +144,17 @@ def tab_items(views: Sequence[type[View]], open_name: str, *, short: bool) -> li
     return items
 
 
-def selection_items(scene: Scene) -> list[Item]:
-    """What is selected, part by part."""
+def selection_items(scene: Scene, dropped: Sequence[str]) -> list[Item]:
+    """What is selected, part by part; on the right, which panes there is no room for."""
+    left_out = [Item(Span(f"no room for {', '.join(dropped)}", "warn"), 3, right=True)] if dropped else []
+    return [*_selected(scene), *left_out]
+
+
+def _selected(scene: Scene) -> list[Item]:
     chosen, record = scene.selection, scene.record
-    items: list[Item] = []
     if chosen.request is None:
-        return [Item([Span("nothing selected", "dim")])]
-    items.append(_part("request", chosen.request))
+        return [Item(Span("nothing selected", "dim"))]
+    items = [_part("request", chosen.request)]
     if chosen.position is not None:
         ids = record.token_ids(chosen.request)
         text = f" '{record.token_text(ids[chosen.position])}'" if chosen.position < len(ids) else ""

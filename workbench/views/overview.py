@@ -45,7 +45,8 @@ class OverviewView(View):
     def compose(self) -> ComposeResult:
         with Horizontal(id="overview-top"):
             yield LineTable(id="requests", classes="framed", empty="No request yet: p submits a prompt.")
-            with Vertical(id="side"):
+            with Vertical(id="side") as side:
+                side.border_title = "text"
                 yield TokenText(id="text", classes="framed", empty="Select a request to read its text.")
         yield BudgetBar(id="batch", classes="framed", empty="Nothing was computed in this step.")
         with Horizontal(id="overview-bottom"):

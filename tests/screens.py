@@ -1,0 +1,62 @@
+"""The workbench on a recorded scripted run: what the tests of its screens share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+
+from workbench.app import WorkbenchApp
+from workbench.settings import Settings
+from workbench.source import Recorded
+
+FRAMES = Path(__file__).parent / "frames"
+
+
+@asynccontextmanager
+async def workbench_on(
+    session: Path, size: tuple[int, int] = (120, 40), **options: Any
+) -> AsyncIterator[tuple[WorkbenchApp, Pilot[int]]]:
+    """The app on a recorded session, painted."""
+    options.setdefault("settings", Settings())
+    app = WorkbenchApp(Recorded(session), glyphs=options.pop("glyphs", "unicode"), **options)
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        yield app, pilot
+
+
+async def settle(pilot: Pilot[int]) -> None:
+    """Wait until everything that is news has been painted."""
+    app = pilot.app
+    assert isinstance(app, WorkbenchApp)
+    for _ in range(100):
+        await pilot.pause()
+        if app.at_rest:
+            return
+        await pilot.pause(0.01)
+    raise AssertionError("the screen does not come to rest")
+
+
+async def press(pilot: Pilot[int], *keys: str) -> None:
+    """Press keys one by one, each answered before the next."""
+    for key in keys:
+        await pilot.press(key)
+        await settle(pilot)
+
+
+def screen_text(app: WorkbenchApp) -> str:
+    """What is on the screen, line by line."""
+    return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips()) + "\n"
+
+
+def check_frame(shown: str, name: str) -> None:
+    """Compare with the stored frame; WORKBENCH_WRITE_FRAMES=1 writes it anew."""
+    path = FRAMES / f"{name}.txt"
+    if os.environ.get("WORKBENCH_WRITE_FRAMES"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(shown, encoding="utf-8")
+    assert shown == path.read_text(encoding="utf-8")

@@ -1,0 +1,171 @@
+"""The frame around the views: what it says at each size, and what its keys and words do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.recorded import record_demo
+from tests.screens import check_frame, press, screen_text, settle, workbench_on
+from workbench.commands import COMMANDS
+from workbench.oneline import OneLine
+from workbench.settings import Settings
+from workbench.views.registry import VIEWS
+from workbench.widgets.pane import LinePane
+
+SIZES = [(80, 24), (120, 40), (200, 60)]
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("frame") / "run.wbs"
+    record_demo(path)
+    return path
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("view", ["overview", "events"])
+async def test_frame(session: Path, view: str, size: tuple[int, int]) -> None:
+    async with workbench_on(session, size) as (app, pilot):
+        await press(pilot, "g", "1", "2", "enter")
+        if view == "events":
+            await press(pilot, "0")
+        check_frame(_without_times(screen_text(app)), f"app/{view}-{size[0]}x{size[1]}")
+
+
+def _without_times(text: str) -> str:
+    """Blank what a clock measured."""
+    lines = text.split("\n")
+    return "\n".join(
+        line.partition(" tok/s")[0].rstrip("0123456789,–") if " tok/s" in line else line for line in lines
+    )
+
+
+async def test_digits_switch_views_and_esc_comes_back(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        for view in VIEWS[::-1]:
+            await press(pilot, str(view.number))
+            assert app.view is not None
+            assert app.view.view_name == view.view_name
+        await press(pilot, "escape")
+        assert app.view is not None
+        assert app.view.view_name == VIEWS[1].view_name
+
+
+async def test_a_click_on_a_tab_opens_its_view(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        at = screen_text(app).splitlines()[1].index("Events")
+        await pilot.click("#tabs", offset=(at, 0))
+        await settle(pilot)
+        assert app.view is not None
+        assert app.view.view_name == "events"
+
+
+async def test_a_click_on_a_footer_key_is_the_key(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        at = screen_text(app).splitlines()[-1].index("back")
+        await pilot.click("#footer", offset=(at, 0))
+        await settle(pilot)
+        assert app.clock.step == app.clock.last_step - 1
+
+
+async def test_the_selection_is_kept_when_views_change(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        await press(pilot, "down")
+        chosen = app.selection
+        assert chosen.request is not None
+        await press(pilot, "0", "1")
+        assert app.selection == chosen
+        assert f"request {chosen.request}" in app.query_one("#selection", OneLine).text()
+
+
+async def test_below_the_least_size_one_line_asks_for_room(session: Path) -> None:
+    async with workbench_on(session, (59, 20)) as (app, pilot):
+        await settle(pilot)
+        assert "make the window larger" in " ".join(screen_text(app).split())
+        assert "requests" not in screen_text(app)
+
+
+async def test_panes_that_do_not_fit_are_named(session: Path) -> None:
+    async with workbench_on(session, (80, 40)) as (app, _):
+        assert "no room for" in screen_text(app)
+        assert "KV blocks" in screen_text(app)
+
+
+async def test_z_maximises_the_focused_pane_and_keeps_the_frame(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        await press(pilot, "z")
+        shown = screen_text(app)
+        assert "decisions" not in shown
+        assert "q quit" in shown
+        await press(pilot, "escape")
+        assert "decisions" in screen_text(app)
+
+
+async def test_tab_visits_every_pane_of_the_view(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        seen = {app.focused}
+        for _ in range(6):
+            await press(pilot, "tab")
+            seen.add(app.focused)
+        assert app.view is not None
+        assert set(app.view.panes()) <= seen
+
+
+async def test_every_action_has_its_own_keys_and_is_in_help_and_palette(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        keys = [key for action in COMMANDS for key in action.keys]
+        assert len(keys) == len(set(keys))
+        titles = [action.title for action, _, _ in app.all_actions()]
+        assert {action.title for action in COMMANDS} <= set(titles)
+        await press(pilot, "question_mark")
+        lines = app.screen.query_one(LinePane).copy_text()
+        assert all(action.title in lines for action in COMMANDS)
+
+
+async def test_views_do_not_take_the_frames_keys() -> None:
+    taken = {key for action in COMMANDS for key in action.keys}
+    for view in VIEWS:
+        assert not taken & {key for action in view.actions for key in action.keys}, view.title
+
+
+async def test_the_palette_does_what_the_key_does(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        await pilot.press("ctrl+p")
+        await pilot.press(*"one step back")
+        await pilot.pause(0.3)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert app.clock.step == app.clock.last_step - 1
+
+
+async def test_a_key_map_moves_a_key(session: Path) -> None:
+    async with workbench_on(session, settings=Settings(keys={"back": "b"})) as (app, pilot):
+        await press(pilot, "b")
+        assert app.clock.step == app.clock.last_step - 1
+        await press(pilot, "[")
+        assert app.clock.step == app.clock.last_step - 1
+        assert "b back" in screen_text(app)
+
+
+@pytest.mark.parametrize("theme", ["workbench-light", "ansi-dark", "nord"])
+async def test_themes_draw(session: Path, theme: str) -> None:
+    async with workbench_on(session, theme=theme) as (app, _):
+        assert "decisions" in screen_text(app)
+
+
+async def test_ascii_glyphs_need_nothing_else_but_borders(session: Path) -> None:
+    async with workbench_on(session, glyphs="ascii") as (app, pilot):
+        await press(pilot, "0")
+        odd = {character for character in screen_text(app) if not character.isascii()}
+        assert odd <= set("╭╮╰╯─│")
+
+
+async def test_nothing_is_painted_when_nothing_is_news(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with workbench_on(session) as (app, pilot):
+        assert app.view is not None
+        shown: list[object] = []
+        monkeypatch.setattr(app.view, "show", lambda *news: shown.append(news))
+        await pilot.pause(0.7)
+        assert shown == []
