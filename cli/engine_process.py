@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from typing import BinaryIO
 
 from cli.errors import CommandError, is_bad_input, one_line
-from cli.folders import ROOT
 from engine import protocol as pr
 from engine.host import Announce, Opened, serve
-
-COMMAND = "_engine"
-
-
-def engine_command() -> list[str]:
-    """The command line that starts an engine process."""
-    return [sys.executable, str(ROOT / "main.py"), COMMAND]
 
 
 def serve_engine() -> int:
@@ -55,6 +46,3 @@ def _open_session(command: pr.Open, announce: Announce) -> Opened:
         if not is_bad_input(error):
             raise
         raise CommandError(one_line(error)) from error
-
-
-__all__ = ["engine_command", "serve_engine"]

@@ -14,15 +14,13 @@ class CommandError(ValueError):
 
 def is_bad_input(error: BaseException) -> bool:
     """Whether `error` is about what the user gave, not a mistake in this program."""
-    from engine.engine import RefusedError
     from engine.model.errors import ModelError
     from engine.text.errors import TextError
     from engine.workload import WorkloadError
     from sessions.errors import RecorderError, SessionError
 
     kinds = (
-        CommandError, ModelError, OptionError, OSError, RecorderError, RefusedError, SessionError, TextError,
-        WorkloadError,
+        CommandError, ModelError, OptionError, OSError, RecorderError, SessionError, TextError, WorkloadError,
     )  # fmt: skip
     return isinstance(error, kinds)
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from cli import demo
 from cli.console import say
-from cli.engine_process import engine_command
+from cli.engine_command import engine_command
 from cli.errors import CommandError
 from cli.flags import EngineFlags, SamplingFlags
 from cli.folders import DEFAULT_MODEL, log_file

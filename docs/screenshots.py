@@ -1,6 +1,6 @@
 """Makes the pictures of the documentation: runs the demo and draws each view into `docs/images/`.
 
-    python docs/screenshots.py
+python docs/screenshots.py
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from cli import demo
-from cli.engine_process import engine_command
+from cli.engine_command import engine_command
 from cli.folders import DEFAULT_MODEL
 from cli.order import make_order
 from workbench.app import WorkbenchApp

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engine.engine import Engine, RefusedError
 from engine.params import OptionError, RequestSpec, SamplingParams
 from engine.protocol import RequestText
+
+if TYPE_CHECKING:
+    from engine.engine import Engine
 
 Encode = Callable[[RequestText], Sequence[int]]
 
@@ -89,7 +91,7 @@ def check_workload(requests: Sequence[RequestText], engine: Engine, encode: Enco
     for number, request in enumerate(requests, 1):
         try:
             engine.check(to_spec(request, encode))
-        except (RefusedError, ValueError) as error:
+        except ValueError as error:
             where = f"line {request.line}" if request.line else f"prompt {number}"
             raise WorkloadError(f"{where}: {error}") from error
 

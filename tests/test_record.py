@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from cli import demo
-from cli.engine_process import engine_command
+from cli.engine_command import engine_command
 from cli.folders import DEFAULT_MODEL
 from cli.order import make_order
 from engine import protocol as pr
