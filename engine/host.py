@@ -71,7 +71,7 @@ class Host:
 
     def loop(self) -> int:
         self._feed()
-        self._report("paused")
+        self._pause("paused")
         while True:
             try:
                 command = self._queue.get(block=not self._to_go)

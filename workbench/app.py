@@ -480,10 +480,11 @@ class WorkbenchApp(App[int]):
         self.exit(2 if fatal.usage else 1)
 
     async def on_unmount(self) -> None:
-        if self.link is not None:
-            await asyncio.to_thread(self.link.close)
+        """The engine leaves one whole file when nobody reads it any more."""
         if self.desk is not None:
             self.desk.record.close()
+        if self.link is not None:
+            await asyncio.to_thread(self.link.close)
 
 
 _STILL = Clock()
