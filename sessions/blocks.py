@@ -15,6 +15,14 @@ class BlockQueries(Tables):
             BlockChange, "SELECT * FROM blocks WHERE branch = ? AND block = ? ORDER BY seq", branch, block
         )
 
+    def latest_changes(self, block: int, step: int, most: int, branch: int = 0) -> list[BlockChange]:
+        """What happened to a block up to and including `step`, newest first, at most `most` changes."""
+        return self._records(
+            BlockChange,
+            "SELECT * FROM blocks WHERE branch = ? AND block = ? AND step <= ? ORDER BY seq DESC LIMIT ?",
+            branch, block, step, most,
+        )  # fmt: skip
+
     def last_change(self, block: int, step: int | None = None, branch: int = 0) -> BlockChange | None:
         """The latest change of a block up to and including `step`."""
         found = self._records(

@@ -99,7 +99,7 @@ def _check_version(path: Path, connection: sqlite3.Connection) -> None:
         raise SessionError(
             f"{path} was made by a newer version (schema {version}; this one reads up to {schema.SCHEMA_VERSION})"
         )
-    if missing := {*schema.PLAIN_TABLES, *schema.PACKED_TABLES} - tables:
+    if missing := schema.TABLES - tables:
         raise SessionError(f"{path} is incomplete: it has no table {', '.join(sorted(missing))}")
 
 

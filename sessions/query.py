@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,7 +22,7 @@ class Table:
     """The answer to a query: names of the columns, and rows as they are asked for."""
 
     columns: tuple[str, ...]
-    rows: Iterator[tuple[Any, ...]]
+    rows: Generator[tuple[Any, ...], None, None]
 
 
 def run_query(uri: str, text_of: TextOf, sql: str) -> Table:
@@ -42,7 +42,7 @@ def _authorize(action: int, *_: object) -> int:
     return sqlite3.SQLITE_OK if action in _ALLOWED else sqlite3.SQLITE_DENY
 
 
-def _rows(connection: sqlite3.Connection, cursor: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:
+def _rows(connection: sqlite3.Connection, cursor: sqlite3.Cursor) -> Generator[tuple[Any, ...], None, None]:
     with closing(connection):
         try:
             yield from cursor

@@ -18,6 +18,7 @@ from sessions.opening import ReadOnly, open_read_only
 from sessions.query import Table, run_query
 from sessions.records import Branch, Decision, EventRow
 from sessions.requests import RequestQueries
+from sessions.schema import TABLES
 from sessions.seek import Seeker, last_seq
 from sessions.tensors import TensorQueries
 from sessions.vocabulary import Vocabulary, vocabulary_of
@@ -116,6 +117,11 @@ class Session(RequestQueries, BlockQueries, TensorQueries):
             raise SessionError(f"{self.path} has no event {seq}")
         return rows[0].event
 
+    def event_lines(self, first_seq: int, last_seq: int) -> list[str]:
+        """Events as their lines of JSON, from number `first_seq` to `last_seq`, both included."""
+        rows = self._rows("SELECT data FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq", first_seq, last_seq)
+        return [line for (line,) in rows]
+
     def events_of_step(self, step: int, branch: int = 0) -> list[EventRow]:
         """The events that carry `step`: its own, and those said between it and the next."""
         first = last_seq(self._connection, branch, step - 1) + 1
@@ -146,6 +152,11 @@ class Session(RequestQueries, BlockQueries, TensorQueries):
         return self.vocabulary.token_text(token)
 
     # -- SQL -----------------------------------------------------------------------------------------
+
+    def count_rows(self, table: str) -> int:
+        """How many rows a table holds."""
+        assert table in TABLES, f"{table} is no table"
+        return self._value(f"SELECT count(*) FROM {table}") or 0
 
     def query(self, sql: str) -> Table:
         """The answer to one SELECT. Raises SessionError for anything else, and for SQL that is wrong."""

@@ -16,6 +16,8 @@ PLAIN_TABLES: Final = (
 )  # fmt: skip
 PACKED_TABLES: Final = ("header", "attachments", "prompts", "candidate_rows", "tensors", "keyframes", "pages")
 
+TABLES: Final = frozenset(PLAIN_TABLES + PACKED_TABLES)
+
 DDL: Final = """
 CREATE TABLE header (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
