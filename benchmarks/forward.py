@@ -79,9 +79,9 @@ def medians(both: Sequence[Generate], prompts: Prompts, max_tokens: int, rounds:
     return [statistics.median(taken) for taken in times]
 
 
-def bandwidth(threads_bytes: int = 1 << 28, rounds: int = 9) -> float:
+def bandwidth(floats: int = 1 << 28, rounds: int = 9) -> float:
     """Bytes a second that the machine reads from memory, as torch's sum of 1 GiB sees it."""
-    data = torch.zeros(threads_bytes)
+    data = torch.ones(floats)
     times = []
     for _ in range(rounds):
         begin = time.perf_counter()
