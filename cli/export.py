@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from cli.console import print_json, say
-from cli.order import check_output
+from cli.output import check_output
 from cli.session_names import resolve_session
 from cli.sizes import show_size
 from sessions.reader import Session

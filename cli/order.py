@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -11,10 +11,12 @@ import msgspec
 
 from cli.errors import CommandError
 from cli.folders import is_bundled
-from cli.machine import cores
+from cli.machine import cores, memory_bytes
 from cli.model_card import missing_tokenizer
+from cli.output import check_output
+from cli.sizes import show_size
 from engine.model.checkpoint import Checkpoint, open_checkpoint
-from engine.model.config import read_config
+from engine.model.config import ITEM_BYTES, ModelConfig, read_config
 from engine.params import EngineOptions
 from engine.protocol import Open, RequestText
 from sessions.places import Place, default_path, place_for
@@ -34,21 +36,36 @@ def make_order(
     """The order to run `requests`, and a line to tell the user about where the session goes, if any.
 
     What can be seen without torch is checked here: the folder's config, its weights' headers, and that
-    nothing is overwritten.
+    nothing is overwritten. Raises ModelError or CommandError.
     """
-    checkpoint = open_checkpoint(folder)
-    checkpoint.check(read_config(folder))
-    if (missing := missing_tokenizer(folder)) is not None:
-        raise CommandError(missing)
+    config, checkpoint = _check_model(folder)
+    options = _settled(options, checkpoint, spare_cores)
+    _check_memory(config, checkpoint, options)
     place = _session_place(folder, output, force)
     order = Open(
-        model=str(folder),
-        session=str(place.path),
-        options=_settled(options, checkpoint, spare_cores),
-        workload=tuple(requests),
-        force=force,
+        model=str(folder), session=str(place.path), options=options, workload=tuple(requests), force=force
     )
     return order, place.warning
+
+
+def _check_model(folder: Path) -> tuple[ModelConfig, Checkpoint]:
+    config, checkpoint = read_config(folder), open_checkpoint(folder)
+    checkpoint.check(config)
+    if (missing := missing_tokenizer(folder)) is not None:
+        raise CommandError(missing)
+    return config, checkpoint
+
+
+def _check_memory(config: ModelConfig, checkpoint: Checkpoint, options: EngineOptions) -> None:
+    """Raise CommandError when the weights alone are larger than this machine's memory."""
+    dtype = (config.dtype or "float32") if options.dtype == "auto" else options.dtype
+    parameters = sum(math.prod(info.shape) for info in checkpoint.tensors.values())
+    need, have = parameters * ITEM_BYTES[dtype], memory_bytes()
+    if need > have:
+        raise CommandError(
+            f"{checkpoint.folder}: its weights take {show_size(need)} in {dtype} and this machine has"
+            f" {show_size(have)} of memory: use a smaller model or a smaller --dtype"
+        )
 
 
 def _session_place(folder: Path, output: Path | None, force: bool) -> Place:
@@ -56,18 +73,6 @@ def _session_place(folder: Path, output: Path | None, force: bool) -> Place:
         return place_for(default_path(folder.resolve().name, datetime.now()))
     check_output(output, force)
     return place_for(output)
-
-
-def check_output(output: Path, force: bool) -> None:
-    """Raise CommandError when `output` cannot be made, or is there and may not be replaced."""
-    if output.is_dir():
-        raise CommandError(f"{output}: is a folder: give the name of a file")
-    if output.exists() and not force:
-        raise CommandError(f"{output} exists: choose another name, or overwrite it with --force")
-    if not output.parent.is_dir():
-        raise CommandError(f"{output}: there is no folder {output.parent}: make it first")
-    if not os.access(output.parent, os.W_OK) or (output.exists() and not os.access(output, os.W_OK)):
-        raise CommandError(f"{output} cannot be written: you have no permission; choose another place")
 
 
 def _settled(options: EngineOptions, checkpoint: Checkpoint, spare_cores: int) -> EngineOptions:
@@ -78,7 +83,7 @@ def _settled(options: EngineOptions, checkpoint: Checkpoint, spare_cores: int) -
 
 
 def _threads(checkpoint: Checkpoint, spare_cores: int) -> int:
-    """A core a thread, but one thread for a small model: its matrices are not worth sharing out."""
+    """A thread a core, but one for a small model: its matrices are not worth sharing out."""
     if sum(path.stat().st_size for path in checkpoint.files) < SMALL_MODEL_BYTES:
         return 1
     return max(1, cores() - spare_cores)

@@ -107,6 +107,13 @@ def test_a_model_that_cannot_run_is_refused_with_the_reason(
     assert not output.exists()
 
 
+def test_a_model_larger_than_memory_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.order.memory_bytes", lambda: 1 << 20)
+    assert_refused(run("record", "--prompt", "x", "-o", tmp_path / "run.wbs"), "this machine has 1.0 MiB")
+
+
 def test_models_that_do_not_exist_are_named() -> None:
     assert_refused(run("record", "no/such/model", "--prompt", "x"), "no/such/model: no such folder or model")
     assert_refused(run("record", "tiny-pythn", "--prompt", "x"), "did you mean tiny-python?")
