@@ -6,7 +6,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Collection
 from itertools import accumulate
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from sessions.records import TokenRow
 from workbench.bench import Scene
@@ -69,7 +69,7 @@ class RequestText:
         self.key: object = request
 
     @classmethod
-    def at(cls, scene: Scene, request: str, shading: Shading = SHADINGS[0]) -> RequestText:
+    def at(cls, scene: Scene, request: str, shading: Shading = SHADINGS[0]) -> Self:
         """The text of a request that has arrived, as it was at the scene's moment."""
         row = scene.record.request(request)
         assert row is not None

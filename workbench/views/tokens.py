@@ -14,6 +14,7 @@ from workbench.actions import Action
 from workbench.bench import News, Scene
 from workbench.inspections import Look
 from workbench.view import View
+from workbench.views.looking import looked, why_not_looked
 from workbench.views.provenance import recomputed
 from workbench.views.request_text import SHADINGS, RequestText
 from workbench.views.subject import Subject, subject_of
@@ -194,11 +195,11 @@ class TokensView(View):
             return no_choice(subject)
         if subject.following and scene.engine.state == "running":
             return "The run goes on. c pauses it; then the stages of the newest token are worked out again."
-        answer = scene.inspections.ask(Look(subject.request, subject.choice - 1))
+        answer = looked(scene, Look(subject.request, subject.choice - 1))
         if answer.state == "asked":
             return f"Asking the engine for the logits of row {subject.choice - 1} again."
         if answer.result is None:
-            return why_no_logits(answer.why, scene)
+            return f"Other settings need all logits of this row. {why_not_looked(answer.why, scene)}"
         return rework_choice(scene.record, subject.request, subject.choice, answer.result.logits, settings.tried)
 
     # Layout
@@ -356,12 +357,6 @@ def choice_title(scene: Scene, details: TokenDetails) -> str:
     row = scene.record.token_row(details.request, details.position)
     step = "" if row is None else f" in step {row.chosen_step}"
     return f"why '{scene.record.token_text(details.token)}' at {details.position}{step}"
-
-
-def why_no_logits(why: str, scene: Scene) -> str:
-    """Why there are no logits to work with, and the key that helps."""
-    hint = "\nL loads the model behind this recording; then the row can be computed again."
-    return f"Other settings need all logits of this row: {why}." + (hint if scene.engine.state == "none" else "")
 
 
 def _show_draw(bar: CdfBar, drawn: DrawnFrom | None, details: TokenDetails, title: str) -> None:

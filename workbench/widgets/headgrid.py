@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from rich.segment import Segment
 from textual.geometry import Offset
 
-from workbench.widgets.cells import fit
+from workbench.widgets.cells import cell_len, fit
 from workbench.widgets.inks import Ink
 from workbench.widgets.messages import CellMoved
 from workbench.widgets.pane import LinePane
@@ -153,7 +153,7 @@ class HeatGrid(LinePane):
         layers, heads = max(1, self.model.layers), max(1, self.model.heads)
         width = max(1, self.body_width - GUTTER - 1 - self._groups(heads))
         pitch = self.body_height // layers
-        gap = 0 if pitch == LEAST_TILE else 1
+        gap = 0 if pitch <= LEAST_TILE + 1 else 1
         lines = min(max(pitch - gap, LEAST_TILE), LARGEST_TILE)
         cells = min(max(width // heads - 1, 2 * LEAST_TILE), 3 * lines)
         lines = min(lines, max(LEAST_TILE, cells // 2))
@@ -238,20 +238,39 @@ class HeatGrid(LinePane):
         key = layer, head, tiles.lines, tiles.cells
         if key not in self._tiles:
             values = self.model.values(layer, head)
-            rows = tiles.lines * self.pen.rows_per_line
-            small = None if values is None else thumbnail(values, rows, tiles.cells)
-            self._tiles[key] = [] if small is None else levels(small, 0.0, 1.0, "sqrt").tolist()
+            self._tiles[key] = [] if values is None else self._small(values, tiles)
         return self._tiles[key]
 
+    def _small(self, values: FloatMatrix, tiles: Tiles) -> list[list[int]]:
+        """A map as levels; where layers lie close, half a line between them stays dark."""
+        rows = tiles.lines * self.pen.rows_per_line
+        dark = 1 if tiles.gap == 0 and self.pen.rows_per_line > 1 else 0
+        small = thumbnail(values, rows - dark, tiles.cells)
+        drawn: list[list[int]] = levels(small, 0.0, 1.0, "sqrt").tolist()
+        return drawn + [[0] * tiles.cells] * dark
+
     def foot_lines(self) -> Sequence[list[Segment]]:
-        text = fit(self.copy_text(), self.body_width, ellipsis=self.glyphs.ellipsis)
-        return [[self.brush.segment(text, "strong")]]
+        lines = _packed(self.copy_text(), self.body_width, self.bottom_lines)
+        texts = [fit(line, self.body_width, ellipsis=self.glyphs.ellipsis) for line in lines]
+        return [[self.brush.segment(text, "strong")] for text in texts]
 
     def copy_text(self) -> str:
         if self.model is None:
             return ""
         note = self.model.note(self.row, self.column)
         return f"layer {self.row} head {self.column}  {note}"
+
+
+def _packed(text: str, width: int, count: int) -> list[str]:
+    """Return `text` on `count` lines, broken only at double spaces; what is too much stays on the last."""
+    lines = [""]
+    for item in text.split("  "):
+        longer = f"{lines[-1]}  {item}" if lines[-1] else item
+        if cell_len(longer) <= width or len(lines) == count:
+            lines[-1] = longer
+        else:
+            lines.append(item)
+    return lines + [""] * (count - len(lines))
 
 
 class _Row:

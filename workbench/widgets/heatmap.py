@@ -29,6 +29,7 @@ FIELD_WIDTH = 8
 class Matrix:
     """Values [rows, columns] with what to call them; NaN is masked.
 
+    Rows are numbered from `first_row` on; a column stands for `column_step` numbers where values were pooled.
     `provenance` is the mark of a value that was not observed: `≈` recomputed, `~` approximated.
     """
 
@@ -41,6 +42,8 @@ class Matrix:
     high: float | None = None
     scale: Scale = "linear"
     provenance: str = ""
+    first_row: int = 0
+    column_step: int = 1
 
 
 class Heatmap(LinePane):
@@ -232,16 +235,17 @@ class Heatmap(LinePane):
             return ""
         value = float(self.matrix.values[self.row, self.column])
         shown = "masked" if value != value else f"{self.matrix.provenance}{value:.6g}"
-        row = self._describe(self.matrix.row_name, self.row, self.matrix.row_labels)
-        column = self._describe(self.matrix.column_name, self.column, self.matrix.column_labels)
+        matrix = self.matrix
+        row = self._describe(matrix.row_name, self.row, matrix.row_labels, first=matrix.first_row)
+        column = self._describe(matrix.column_name, self.column, matrix.column_labels, step=matrix.column_step)
         return f"{row} {self.glyphs.arrow} {column}   {shown}"
 
     def copy_text(self) -> str:
         return self.readout()
 
-    def _describe(self, name: str, index: int, labels: Sequence[str]) -> str:
+    def _describe(self, name: str, index: int, labels: Sequence[str], first: int = 0, step: int = 1) -> str:
         label = cut(labels[index], LABEL_WIDTH, self.glyphs.ellipsis) if index < len(labels) else ""
-        return f"{name} {index} {label}".rstrip()
+        return f"{name} {first + index * step} {label}".rstrip()
 
     def _level_grid(self) -> LevelMatrix:
         assert self.matrix is not None
