@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from sessions.errors import SessionError
+
 Format = Literal["jsonl", "perfetto", "csv"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-SUFFIXES: dict[Format, str] = {"jsonl": ".jsonl", "perfetto": ".perfetto.json", "csv": ".csv"}
+SUFFIXES: dict[Format, str] = {"jsonl": ".jsonl", "perfetto": ".perfetto.json", "csv": ".csv.zip"}
 MEANINGS: dict[Format, str] = {
     "jsonl": "every event, one JSON object a line",
     "perfetto": "a trace for ui.perfetto.dev: steps, requests, counters",
-    "csv": "one row for each step",
+    "csv": "a .zip of every table, for spreadsheets",
 }
 
 
@@ -37,13 +39,11 @@ def default_target(session: Path, wanted: Format) -> Path:
 
 def run_export(job: ExportJob) -> str:
     """Write the file; what to say when it is done. Raises ExportError. Any thread."""
-    from sessions.export import export_session
+    from sessions.export import export_session  # not needed before
 
-    if job.target.exists() and not job.force:
-        raise ExportError(f"{job.target} exists: choose another name, or replace it")
     try:
         export_session(job.session, job.format, job.target, force=job.force)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, SessionError) as error:
         raise ExportError(f"{job.target} was not written: {error}") from error
     return f"exported to {job.target} ({job.target.stat().st_size:,} bytes)"
 

@@ -1,0 +1,45 @@
+"""Exporting what is on the screen: the dialog, and a worker that touches no widget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input
+
+from tests.recorded import record_demo
+from tests.screens import press, screen_text, settle, workbench_on
+from workbench.exporting import FORMATS, ExportError, ExportJob, default_target, run_export
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("export") / "run.wbs"
+    record_demo(path)
+    return path
+
+
+@pytest.mark.parametrize("wanted", FORMATS)
+def test_every_format_is_written_and_not_twice(session: Path, tmp_path: Path, wanted: str) -> None:
+    target = tmp_path / default_target(session, wanted)  # type: ignore[arg-type]
+    job = ExportJob(session, wanted, target)  # type: ignore[arg-type]
+    assert "exported" in run_export(job)
+    with pytest.raises(ExportError, match="exists"):
+        run_export(job)
+
+
+async def test_x_asks_where_to_and_says_when_it_is_done(session: Path, tmp_path: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        await press(pilot, "x")
+        app.screen.query_one("#target", Input).value = str(tmp_path)
+        await pilot.click("#yes")
+        await settle(pilot)
+        assert "name a file, not a folder" in screen_text(app)
+        target = app.screen.query_one("#target", Input)
+        target.value = str(tmp_path / "run.jsonl")
+        target.focus()
+        await press(pilot, "enter")
+        await app.workers.wait_for_complete()
+        await settle(pilot)
+        assert (tmp_path / "run.jsonl").stat().st_size > 1_000
+        assert "exported to" in screen_text(app)
