@@ -202,3 +202,26 @@ def test_rows_without_logits_cost_no_logits(dynamic: Path) -> None:
 
     assert none.shape == (0, VOCAB)
     assert_close(some, everything[-2:])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("family", ["mistral", "qwen3"])
+def test_a_batch_in_half_precision_gives_what_each_request_gives_alone(
+    family: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    save_model(tmp_path, family, **({"sliding_window": 6} if family == "mistral" else {"head_dim": 16}))
+    decoder = load_decoder(tmp_path, dtype)
+    texts = [token_ids(length, seed) for seed, length in enumerate((20, 33, 9))]
+    alone = [Paged(decoder) for _ in texts]
+    expected = [
+        paged.prefill(paged.request("x", ids), [len(ids) - 1, 1])[-1]
+        for paged, ids in zip(alone, texts, strict=True)
+    ]
+    together = Paged(decoder)
+    requests = [together.request(str(number), ids) for number, ids in enumerate(texts)]
+    together.step(*((request, len(request.ids) - 1) for request in requests))
+
+    found = together.step(*((request, 1) for request in requests))
+
+    for logits, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(logits[0], wanted, atol=0.2 if dtype == torch.bfloat16 else 0.02, rtol=0)
