@@ -105,7 +105,7 @@ def record(
 def export(
     session: Session,
     to: Annotated[Literal["jsonl", "perfetto", "csv"], typer.Option(help="The format.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write; - is standard output.")],
     force: Force = False,
     json: Json = False,
 ) -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 import msgspec
 
 from cli.console import print_json, say
+from cli.errors import CommandError
 from cli.output import check_output
+from cli.progress import progress_bar
 from cli.session_names import resolve_session
 from cli.sizes import show_size
-from sessions.reader import Session
+from sessions.export import export_session as write
+from sessions.export.output import STDOUT
 
 
 class Exported(msgspec.Struct, frozen=True):
@@ -25,13 +28,18 @@ class Exported(msgspec.Struct, frozen=True):
 def export_session(name: str, to: str, output: Path, force: bool, json: bool) -> None:
     """Write the session in format `to`, and say where it is."""
     session = resolve_session(name)
-    Session.open(session).close()  # what is no session is refused before anything is written
-    check_output(output, force)
-    from sessions.export import export_session as write
+    if output == STDOUT and json:
+        raise CommandError("--json and --output - both write to standard output: leave one out")
+    if output != STDOUT:
+        check_output(output, force)
+    with progress_bar("exporting", "events") as progress:
+        write(session, to, output, force=force, progress=progress)
+    if output != STDOUT:
+        _tell(Exported(str(session), to, str(output), output.stat().st_size), json)
 
-    write(session, to, output, force=force)
-    exported = Exported(str(session), to, str(output), output.stat().st_size)
+
+def _tell(exported: Exported, json: bool) -> None:
     if json:
         print_json(exported)
     else:
-        say(f"wrote {output}, {show_size(exported.size_bytes)}")
+        say(f"wrote {exported.output}, {show_size(exported.size_bytes)}")

@@ -9,13 +9,13 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Told how much is done."""
+    """Told how much is done, and of how much."""
 
-    def __call__(self, done: int, /) -> None: ...
+    def __call__(self, done: int, total: int, /) -> None: ...
 
 
 @contextmanager
-def progress_bar(doing: str, unit: str, total: int) -> Iterator[Progress]:
+def progress_bar(doing: str, unit: str) -> Iterator[Progress]:
     """A bar that says `doing … 12/64 unit`; nothing at all where stderr is no terminal."""
     if not sys.stderr.isatty():
         yield _silent
@@ -31,9 +31,9 @@ def progress_bar(doing: str, unit: str, total: int) -> Iterator[Progress]:
         bars.TimeRemainingColumn(),
     )
     with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda done: bar.update(task, completed=done)
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _silent(_done: int) -> None:
+def _silent(_done: int, _total: int) -> None:
     pass

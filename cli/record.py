@@ -75,8 +75,8 @@ def record(order: Open) -> Recorded:
     """Run `order` to its end, or until the user interrupts; its session is closed either way."""
     opened = _open(order)
     try:
-        with progress_bar("generating", "tokens", _most_tokens(order)) as progress:
-            return _run(opened, progress)
+        with progress_bar("generating", "tokens") as progress:
+            return _run(opened, _most_tokens(order), progress)
     finally:
         opened.engine.close()
 
@@ -92,7 +92,7 @@ def _narrate(message: Message) -> None:
         say(message.doing)
 
 
-def _run(opened: Opened, progress: Progress) -> Recorded:
+def _run(opened: Opened, most_tokens: int, progress: Progress) -> Recorded:
     engine, failures = opened.engine, []
     opened.flush()  # the recorder is ready: from here on it is the run that takes time
     started = time.perf_counter()
@@ -104,7 +104,7 @@ def _run(opened: Opened, progress: Progress) -> Recorded:
                     break
             except StepFailedError as error:
                 failures.append(str(error))
-            progress(engine.state.totals.output_tokens)
+            progress(engine.state.totals.output_tokens, most_tokens)
     seconds = time.perf_counter() - started
     return Recorded(Path(opened.session), seconds, interrupt.wanted, tuple(failures))
 

@@ -256,6 +256,7 @@ def test_an_export_that_makes_no_sense_is_refused(session: Path, tmp_path: Path)
     assert_refused(run("export", session, "--to", "pdf", "-o", tmp_path / "x"), "'pdf' is not one of")
     assert_refused(run("export", session, "--to", "jsonl"), "--output")
     assert_refused(run("export", session, "--to", "jsonl", "-o", session), "exists", "--force")
+    assert_refused(run("export", session, "--to", "csv", "-o", tmp_path / "a.csv"), "ends in .zip")
 
 
 def test_the_screen_needs_a_terminal() -> None:

@@ -148,14 +148,21 @@ def test_nothing_is_deleted_when_one_of_the_names_is_wrong(kept: Path) -> None:
     assert kept.exists()
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "perfetto", "csv"])
-def test_exports_are_written_once(demo_session: Path, tmp_path: Path, kind: str) -> None:
-    output = tmp_path / "out"
+@pytest.mark.parametrize(("kind", "name"), [("jsonl", "a.jsonl"), ("perfetto", "a.json"), ("csv", "a.zip")])
+def test_exports_are_written_once(demo_session: Path, tmp_path: Path, kind: str, name: str) -> None:
+    output = tmp_path / name
     ran = run("export", demo_session, "--to", kind, "-o", output, "--json")
     assert ran.code == 0, ran.err
     assert json.loads(ran.out)["size_bytes"] == output.stat().st_size > 1000
     assert run("export", demo_session, "--to", kind, "-o", output).code == 2
     assert run("export", demo_session, "--to", kind, "-o", output, "--force").code == 0
+
+
+def test_an_export_can_go_to_standard_output(demo_session: Path) -> None:
+    ran = spawn("export", demo_session, "--to", "jsonl", "-o", "-")
+    assert (ran.code, ran.err) == (0, "")
+    assert json.loads(ran.out.splitlines()[0])["type"] == "header"
+    assert run("export", demo_session, "--to", "jsonl", "-o", "-", "--json").code == 2
 
 
 # -- doctor and the shell --------------------------------------------------------------------------------

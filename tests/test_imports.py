@@ -55,8 +55,8 @@ def test_reading_a_session_imports_no_torch(demo_session: Path, tmp_path: Path) 
     path = str(demo_session)
     assert loaded_by("sessions", "show", path) == ""
     assert loaded_by("open", path) == ""
-    for kind in ("jsonl", "perfetto", "csv"):
-        assert loaded_by("export", path, "--to", kind, "-o", str(tmp_path / kind)) == ""
+    for kind, name in (("jsonl", "a.jsonl"), ("perfetto", "a.json"), ("csv", "a.zip")):
+        assert loaded_by("export", path, "--to", kind, "-o", str(tmp_path / name)) == ""
 
 
 def test_the_shared_vocabulary_and_the_screens_import_no_torch() -> None:
