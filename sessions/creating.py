@@ -17,21 +17,19 @@ def create_session(path: Path, header: Header, tokenizer_json: bytes | None = No
 
     Raises RecorderError when it exists or cannot be written. The log of a database in WAL mode lies beside it.
     """
+    if path.exists() and not force:
+        raise RecorderError(f"{path} exists: choose another name, or overwrite it with --force")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if force:
-            for old in (path, *side_files(path)):
-                old.unlink(missing_ok=True)
-        path.open("xb").close()
+        for old in (path, *side_files(path)):
+            old.unlink(missing_ok=True)
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             schema.create(connection)
             write_header(connection, header, tokenizer_json)
             connection.execute("COMMIT")
-    except FileExistsError as error:
-        raise RecorderError(f"{path} exists: choose another name, or overwrite it with --force") from error
     except (OSError, sqlite3.Error) as error:
-        raise RecorderError(f"{path} cannot be written: {error}") from error
+        raise RecorderError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
 
 def seal(connection: sqlite3.Connection) -> bool:
