@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.model.batch import Batch
+from engine.model.batch import Batch, Span, span_slots
 from engine.model.decoder import Decoder, run
 from engine.model.weights import load_decoder
 from tests.tiny_models import CONTEXT, VOCAB, Paged, chunks_of, reference_logits, save_model, token_ids
@@ -191,6 +191,22 @@ def test_a_preempted_request_is_recomputed_as_it_was(dynamic: Path) -> None:
     assert_close(again, expected)
 
 
+def test_keys_depend_on_the_prompt_only_when_it_is_longer_than_the_trained_length(dynamic: Path) -> None:
+    decoder = load_decoder(dynamic)
+    ids = token_ids(24)
+
+    def keys(prompt_tokens: int) -> Tensor:
+        paged = Paged(decoder)
+        request = paged.request("a", ids, prompt_tokens)
+        paged.prefill(request, [8, 4])
+        return paged.pool.gather(0, span_slots(Span("a", 0, 12, request.blocks), paged.pool.block_size))
+
+    for prompt_tokens in (12, 16, 17, 24):
+        assert torch.equal(keys(prompt_tokens), keys(12)) == (
+            prompt_tokens <= decoder.config.rope.original_tokens
+        )
+
+
 def test_rows_without_logits_cost_no_logits(dynamic: Path) -> None:
     paged = Paged(load_decoder(dynamic))
     a, b = paged.request("a", token_ids(10)), paged.request("b", token_ids(6))
@@ -209,7 +225,8 @@ def test_rows_without_logits_cost_no_logits(dynamic: Path) -> None:
 def test_a_batch_in_half_precision_gives_what_each_request_gives_alone(
     family: str, dtype: torch.dtype, tmp_path: Path
 ) -> None:
-    save_model(tmp_path, family, **({"sliding_window": 6} if family == "mistral" else {"head_dim": 16}))
+    settings: dict[str, Any] = {"mistral": {"sliding_window": 6}, "qwen3": {"head_dim": 16}}[family]
+    save_model(tmp_path, family, **settings)
     decoder = load_decoder(tmp_path, dtype)
     texts = [token_ids(length, seed) for seed, length in enumerate((20, 33, 9))]
     alone = [Paged(decoder) for _ in texts]

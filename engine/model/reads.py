@@ -61,8 +61,8 @@ def prefill_read(span: Span, rows: slice, block_size: int, window: int | None, d
 
 def visible(queries: Tensor, keys: Tensor, window: int | None) -> Tensor:
     """`[queries, keys]`: True where the position of a query may look at the position of a key."""
-    distance = queries[:, None] - keys
-    return distance >= 0 if window is None else (distance >= 0) & (distance < window)
+    seen = keys <= queries[:, None]
+    return seen if window is None else seen.logical_and_(keys > queries[:, None] - window)
 
 
 def _additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
