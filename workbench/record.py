@@ -162,5 +162,9 @@ class Record:
         history = self.session.block_history(block, self.branch)
         return [change for change in history if change.step <= until_step]
 
+    def latest_block_changes(self, block: int, until_step: int, most: int) -> Sequence[BlockChange]:
+        """The same, newest first and no more than `most`."""
+        return self.session.latest_changes(block, until_step, most, self.branch)
+
 
 __all__ = ["Direction", "Record"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from rich.segment import Segment
 from textual.binding import Binding, BindingType
@@ -42,6 +42,18 @@ class BlockMapModel(Protocol):
 
     def describe(self, index: int) -> str:
         """Return one line about a block."""
+        ...
+
+
+@runtime_checkable
+class Tagged(Protocol):
+    """A model that can write a few characters beside a block's mark, where there is room."""
+
+    @property
+    def tag_width(self) -> int: ...
+
+    def tag(self, index: int) -> str:
+        """Return at most `tag_width` cells about a block, such as who owns it."""
         ...
 
 
@@ -155,17 +167,32 @@ class BlockMap(CursorPane):
     def grid(self) -> Grid:
         """The closest zoom at which all blocks fit, or closer by as many powers of two as the person zoomed.
 
-        One block to a map cell is as close as it gets; there a cell takes two columns, a mark and a blank, where
-        that fits or was asked for.
+        One block to a map cell is as close as it gets; there a cell takes two columns, a mark and a blank, or has
+        room for a tag, where that fits or was asked for.
         """
         count = self.item_count()
         label = len(str(max(0, count - 1))) + 1
         width, height = max(1, self.body_width - label), max(1, self.body_height)
         fitting = max(0, (-(-count // (width * height)) - 1).bit_length())
         per_cell = 1 << max(0, fitting - self.zoom)
-        roomy = self.zoom > fitting or _lines(count, width // 2) <= height
-        cell_width = 2 if per_cell == 1 and roomy else 1
+        cell_width = 1
+        for closer, wider in enumerate(self._cell_widths[1:]):
+            fits = _lines(count, width // wider) <= height
+            if per_cell == 1 and (fits or self.zoom > fitting + closer):
+                cell_width = wider
         return Grid(per_cell, cell_width, _cells_per_line(width // cell_width), label)
+
+    @property
+    def _cell_widths(self) -> Sequence[int]:
+        """How wide the cell of one block can be: a mark, with a blank, with a tag."""
+        return (1, 2, self.model.tag_width + 2) if isinstance(self.model, Tagged) else (1, 2)
+
+    @property
+    def best_height(self) -> int:
+        """The lines it takes to show every block as roomily as can be, those below the map included."""
+        count = self.item_count()
+        width = max(1, self.body_width - len(str(max(0, count - 1))) - 1)
+        return _lines(count, width // self._cell_widths[-1]) + self.bottom_lines
 
     def line_count(self) -> int:
         return -(-self.item_count() // self.grid.blocks_per_line)
@@ -189,7 +216,7 @@ class BlockMap(CursorPane):
         return True
 
     def action_zoom(self, direction: int) -> None:
-        if direction > 0 and self.grid.cell_width == 2:
+        if direction > 0 and self.grid.cell_width == self._cell_widths[-1]:
             return
         self.zoom = max(0, self.zoom + direction)
         self.content_changed()
@@ -212,9 +239,18 @@ class BlockMap(CursorPane):
         segments = [self.brush.segment(fit(str(start), grid.label_width - 1, "right") + " ", "faint")]
         for number, cell in enumerate(summarise(blocks, grid.per_cell)):
             segments.append(self._cell(cell, table[cell.state], grid, number == at))
-            if grid.cell_width == 2:
-                segments.append(self.brush.segment(" "))
+            if grid.cell_width > 1:
+                segments += self._beside(start + number, cell, grid.cell_width - 1, number == at)
         return segments
+
+    def _beside(self, index: int, cell: Cell, width: int, chosen: bool) -> list[Segment]:
+        """Return what stands beside a block's mark: its tag, and a blank."""
+        if width == 1 or not isinstance(self.model, Tagged):
+            return [self.brush.segment(" " * width)]
+        brush = self.brush.over("lit") if cell.lit else self.brush
+        brush = brush.over(self.cursor_ink) if chosen else brush
+        tag = fit(self.model.tag(index), width - 1, ellipsis=self.glyphs.ellipsis)
+        return [brush.segment(tag, "text" if cell.lit or chosen else "dim"), self.brush.segment(" ")]
 
     def _cell(self, cell: Cell, look: StateLook, grid: Grid, chosen: bool) -> Segment:
         brush = self.brush.over("lit") if cell.lit else self.brush
