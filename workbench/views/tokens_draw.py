@@ -64,9 +64,13 @@ class _Walk:
         return len(self.shares) - 1
 
     def others_until(self, edge: float) -> None:
-        """What lies between here and `edge` was not recorded one by one."""
-        if edge - self.edge > NOTHING:
+        """What lies between here and `edge` was not recorded one by one; next to nothing is rounding."""
+        gap = edge - self.edge
+        if gap > NOTHING:
             self.add("others", edge, None)
+        elif gap and self.shares:
+            self.shares[-1] = self.shares[-1]._replace(probability=self.shares[-1].probability + gap)
+            self.edge = edge
 
 
 def _in_raw_order(details: TokenDetails) -> bool:

@@ -69,9 +69,11 @@ def no_choice(subject: Subject) -> str:
             "n takes a step, o shows the row that chose it."
         )
     if subject.is_prompt:
+        some = f"Tokens from position {subject.prompt_len} on were chosen: → goes there, End to the newest."
+        none = "No token of this request has been chosen yet."
         return (
             f"Token {subject.choice} belongs to the prompt: it was given, not chosen, so no sampler stage ran.\n"
-            f"Tokens from position {subject.prompt_len} on were chosen: → goes there, End to the newest."
+            + (some if subject.count > subject.prompt_len else none)
         )
     return (
         f"The run recorded no candidates for token {subject.choice}, so its sampler stages cannot be shown.\n"

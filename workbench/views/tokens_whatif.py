@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from engine import protocol as pr
 from engine.details import TokenDetails
-from engine.draws import request_seed
 from engine.params import SamplingParams
 from workbench.record import Record
 
@@ -52,18 +51,15 @@ def rework_choice(
     import numpy as np
 
     from engine.explain import rework
-    from engine.history import TokenHistory
-    from engine.sampling import SamplerRow, SamplingError
+    from engine.sampler_rows import SamplerRows
+    from engine.sampling import SamplingError
 
-    row = record.request(request)
-    assert row is not None
+    about = record.request(request)
+    assert about is not None
     values = np.frombuffer(logits, "<f4")
+    rows = SamplerRows(record.about.options.seed, len(values))
     ids = record.token_ids(request)[:position]
-    seen = TokenHistory(ids[: row.prompt_tokens], ids[row.prompt_tokens :], len(values)).seen()
-    seed = tried.seed
-    if seed is None:
-        seed = request_seed(record.about.options.seed, request.partition(".")[0])
-    sampler_row = SamplerRow(request, tried, seed, row.sample, position, seen)
+    sampler_row = rows.row(request, tried, about.sample, about.prompt_tokens, ids)
     recorded = record.details(request, position)
     try:
         details = rework(values, sampler_row, tried)
