@@ -11,7 +11,6 @@ from typing import Any
 from textual.pilot import Pilot
 
 from workbench.app import WorkbenchApp
-from workbench.settings import Settings
 from workbench.source import Recorded
 
 FRAMES = Path(__file__).parent / "frames"
@@ -22,8 +21,7 @@ async def workbench_on(
     session: Path, size: tuple[int, int] = (120, 40), **options: Any
 ) -> AsyncIterator[tuple[WorkbenchApp, Pilot[int]]]:
     """The app on a recorded session, painted."""
-    options.setdefault("settings", Settings())
-    app = WorkbenchApp(Recorded(session), glyphs=options.pop("glyphs", "unicode"), **options)
+    app = WorkbenchApp(Recorded(session), **options)
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         yield app, pilot

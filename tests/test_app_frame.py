@@ -10,7 +10,6 @@ from tests.recorded import record_demo
 from tests.screens import check_frame, press, screen_text, settle, workbench_on
 from workbench.commands import COMMANDS
 from workbench.oneline import OneLine
-from workbench.settings import Settings
 from workbench.views.registry import VIEWS
 from workbench.widgets.pane import LinePane
 
@@ -48,10 +47,10 @@ async def test_digits_switch_views_and_esc_comes_back(session: Path) -> None:
         for view in VIEWS[::-1]:
             await press(pilot, str(view.number))
             assert app.view is not None
-            assert app.view.view_name == view.view_name
+            assert app.view.view_name == view.name
         await press(pilot, "escape")
         assert app.view is not None
-        assert app.view.view_name == VIEWS[1].view_name
+        assert app.view.view_name == VIEWS[1].name
 
 
 async def test_a_click_on_a_tab_opens_its_view(session: Path) -> None:
@@ -118,7 +117,7 @@ async def test_every_action_has_its_own_keys_and_is_in_help_and_palette(session:
     async with workbench_on(session) as (app, pilot):
         keys = [key for action in COMMANDS for key in action.keys]
         assert len(keys) == len(set(keys))
-        titles = [action.title for action, _, _ in app.all_actions()]
+        titles = [action.title for action, _, _ in app.actions.everything()]
         assert {action.title for action in COMMANDS} <= set(titles)
         await press(pilot, "question_mark")
         lines = app.screen.query_one(LinePane).copy_text()
@@ -128,7 +127,7 @@ async def test_every_action_has_its_own_keys_and_is_in_help_and_palette(session:
 async def test_views_do_not_take_the_frames_keys() -> None:
     taken = {key for action in COMMANDS for key in action.keys}
     for view in VIEWS:
-        assert not taken & {key for action in view.actions for key in action.keys}, view.title
+        assert not taken & {key for action in view.load().actions for key in action.keys}, view.title
 
 
 async def test_the_palette_does_what_the_key_does(session: Path) -> None:
@@ -142,7 +141,7 @@ async def test_the_palette_does_what_the_key_does(session: Path) -> None:
 
 
 async def test_a_key_map_moves_a_key(session: Path) -> None:
-    async with workbench_on(session, settings=Settings(keys={"back": "b"})) as (app, pilot):
+    async with workbench_on(session, keymap={"back": "b"}) as (app, pilot):
         await press(pilot, "b")
         assert app.clock.step == app.clock.last_step - 1
         await press(pilot, "[")

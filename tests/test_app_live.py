@@ -17,7 +17,6 @@ from engine.protocol import RequestText
 from sessions.reader import Session
 from tests.screens import press, screen_text
 from workbench.app import WorkbenchApp
-from workbench.settings import Settings
 from workbench.source import Live
 
 COMMAND = [sys.executable, "-m", "tests.scripted_host"]
@@ -30,7 +29,7 @@ def live(session: Path, model: str = "scripted") -> Live:
 
 @asynccontextmanager
 async def workbench_with_engine(session: Path) -> AsyncIterator[tuple[WorkbenchApp, Pilot[int]]]:
-    app = WorkbenchApp(live(session), settings=Settings())
+    app = WorkbenchApp(live(session))
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: app.desk is not None and app.view is not None and app.view.is_mounted)
         yield app, pilot
@@ -131,7 +130,7 @@ async def test_what_native_code_writes_to_stderr_goes_to_the_log(tmp_path: Path)
 
 
 async def test_a_model_that_cannot_be_opened_ends_the_app_with_its_line(tmp_path: Path) -> None:
-    app = WorkbenchApp(live(tmp_path / "run.wbs", "missing"), settings=Settings())
+    app = WorkbenchApp(live(tmp_path / "run.wbs", "missing"))
     async with app.run_test() as pilot:
         await until(pilot, lambda: app.fatal is not None)
     assert app.fatal is not None

@@ -23,7 +23,7 @@ from workbench.promptbox import FIELDS, read_request
 from workbench.record import Record
 from workbench.settings import SettingsError, read_settings
 from workbench.views.event_filter import FilterError, parse_filter, written
-from workbench.views.registry import VIEWS
+from workbench.views.registry import VIEWS, ViewSpec
 from workbench.widgets.blockmap import CHANGED
 
 
@@ -140,7 +140,7 @@ def test_selecting_the_same_again_is_no_news(desk: Desk) -> None:
 # -- views as text -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", VIEWS, ids=lambda kind: kind.title)
+@pytest.mark.parametrize("kind", [spec.load() for spec in VIEWS], ids=lambda kind: kind.title)
 @pytest.mark.parametrize("width", [60, 120])
 def test_every_view_has_a_headless_twin(desk: Desk, kind: type, width: int) -> None:
     for step in (0, 12, desk.record.last_step):
@@ -246,3 +246,14 @@ def test_an_inspection_is_asked_for_once_and_kept() -> None:
 def test_without_an_engine_an_inspection_says_why_not() -> None:
     inspections = Inspections(lambda _command: 0, lambda: "this is a recorded session")
     assert inspections.ask(Look("1", 7)).why == "this is a recorded session"
+
+
+# -- views ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spec", VIEWS, ids=lambda spec: spec.title)
+def test_a_tab_says_what_its_view_says(spec: ViewSpec) -> None:
+    view = spec.load()
+    assert (view.number, view.view_name, view.title, view.question) == (
+        spec.number, spec.name, spec.title, spec.question,
+    )  # fmt: skip

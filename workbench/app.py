@@ -1,37 +1,37 @@
-"""The workbench's Textual app: the frame, the engine's messages, and who is told what is news."""
+"""The workbench's Textual app: the frame, the views in it, and who is told what is news.
+
+What is not needed to paint the frame is imported after that, where it is used.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePath
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
-from textual.message import Message
 from textual.screen import Screen
+from textual.timer import Timer
 
 from engine import protocol as pr
 from sessions.errors import SessionError
 from workbench import frame
-from workbench.actions import Action, bindings, shown_key
+from workbench.action_book import ActionBook, action_ids
+from workbench.actions import bindings
 from workbench.bench import EngineStatus, News, Scene
 from workbench.clock import Clock
 from workbench.commands import COMMANDS
-from workbench.desk import Desk
-from workbench.engine_link import NO_ENGINE, EngineLink
+from workbench.engine_link import NO_ENGINE, EngineLink, Heard, Lost
 from workbench.inspections import Inspections
 from workbench.oneline import Item, OneLine
-from workbench.palette import Palette
-from workbench.record import Record
 from workbench.selection import Selection
-from workbench.settings import Settings, SettingsError, read_settings, settings_path
 from workbench.source import Live, Source
 from workbench.stderr import kept_off_screen
 from workbench.view import View
@@ -43,38 +43,25 @@ from workbench.widgets.spans import Span
 from workbench.widgets.textpane import TextPane
 from workbench.widgets.timeline import Timeline
 
-VIEW_SHEETS = sorted(Path(__file__).parent.glob("views/*.tcss"))
+if TYPE_CHECKING:
+    from textual.command import Provider
+
+    from workbench.desk import Desk
+
 REPAINTS_PER_S = 25
 LOOK_EVERY_S = 0.5
 """How often a recording that somebody else may be writing is looked at."""
 MESSAGE_S = 8.0
+TRAIL_VIEWS = 20
 GlyphWish = Literal["auto"] | GlyphChoice
 LEAST_WIDTH, LEAST_HEIGHT = 60, 16
 SHORT_HEIGHT, TABS_WIDTH = 30, 96
 
 
-class Heard(Message):
-    """The engine said something; comes from the thread that listens to it."""
+def _palette() -> type[Provider]:
+    from workbench.palette import Palette
 
-    def __init__(self, answer: pr.Answer) -> None:
-        super().__init__()
-        self.answer = answer
-
-    def can_replace(self, message: Message) -> bool:
-        """Of several reports on a run that goes on, the newest is enough."""
-        return isinstance(message, Heard) and _goes_on(self.answer) and _goes_on(message.answer)
-
-
-def _goes_on(answer: pr.Answer) -> bool:
-    return isinstance(answer, pr.Progress) and answer.why == "running"
-
-
-class Lost(Message):
-    """The engine's process has ended."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__()
-        self.code = code
+    return Palette
 
 
 class MainScreen(Screen[None], inherit_bindings=False):
@@ -93,8 +80,8 @@ class MainScreen(Screen[None], inherit_bindings=False):
 class WorkbenchApp(App[int]):
     """The workbench over a recorded session, or over an engine that it starts."""
 
-    CSS_PATH: ClassVar[list[str | PurePath]] = ["widgets/widgets.tcss", "workbench.tcss", *VIEW_SHEETS]
-    COMMANDS = {Palette}  # noqa: RUF012
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["widgets/widgets.tcss", "workbench.tcss"]
+    COMMANDS = {_palette}  # noqa: RUF012
     TITLE = "workbench"
     ENABLE_COMMAND_PALETTE = False
 
@@ -102,32 +89,32 @@ class WorkbenchApp(App[int]):
         self,
         source: Source,
         *,
-        glyphs: GlyphWish = "auto",
+        glyphs: GlyphChoice = "unicode",
         theme: str | None = None,
-        settings: Settings | None = None,
+        keymap: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.source = source
-        self.settings = settings or Settings()
-        self.glyphs = glyphs_named(_choose_glyphs(glyphs, self.settings))
+        self.glyphs = glyphs_named(glyphs)
         self.use_command_palette = True
+        self.actions = ActionBook(self, keymap or {})
         self.desk: Desk | None = None
         self.link: EngineLink | None = None
         self.inspections = Inspections(self._send, lambda: self.engine.why_not)
         self.fatal: pr.Fatal | None = None
         self._views: dict[str, View] = {}
         self._trail: list[str] = []  # views opened before this one, for going back
-        self._open_name = VIEWS[0].view_name
+        self._open_name = VIEWS[0].name
         self._news = News(0)
         self._look = False
         self._pending = False
         self._painted = 0.0
         self._message: tuple[str, bool] | None = None
-        self._message_timer: Any = None
+        self._message_timer: Timer | None = None
         for each in THEMES:
             self.register_theme(each)
-        self.theme = theme or self.settings.theme or THEMES[0].name
-        self.set_keymap(self.settings.keymap)
+        self.theme = theme or THEMES[0].name
+        self.set_keymap(keymap or {})
 
     # -- what is on the screen -----------------------------------------------------------------------
 
@@ -148,39 +135,62 @@ class WorkbenchApp(App[int]):
             yield Timeline(id="timeline", empty="The timeline begins with the first step.")
             yield OneLine(id="message")
             yield OneLine(id="footer", gap=2)
-        yield TextPane(["The workbench needs 60 columns and 16 lines: make the window larger."], id="tiny")
+        room = f"The workbench needs {LEAST_WIDTH} columns and {LEAST_HEIGHT} lines: make the window larger."
+        yield TextPane([room], id="tiny")
 
     def on_mount(self) -> None:
         self._paint_frame()
         self.call_after_refresh(self._open_source)
 
+    def on_resize(self, event: events.Resize) -> None:
+        tiny = event.size.width < LEAST_WIDTH or event.size.height < LEAST_HEIGHT
+        self.screen_stack[0].set_class(tiny, "-tiny")
+        self.screen_stack[0].set_class(event.size.height < SHORT_HEIGHT, "-short")
+        self.call_after_refresh(self._paint_frame)
+
+    # -- opening -------------------------------------------------------------------------------------
+
     def _open_source(self) -> None:
         if isinstance(self.source, Live):
-            self.link = EngineLink(self.source, self._heard_on_thread, self._lost_on_thread)
+            self.link = EngineLink(self.source, self.post_message)
             self._show_opening()
         else:
             self._open_record(self.source.session)
             self.set_interval(LOOK_EVERY_S, self._look_again)
 
     def _show_opening(self) -> None:
+        """Say what is being done while the model loads."""
         assert isinstance(self.source, Live)
-        text = f"{self.engine.text} …" if self.engine.state == "loading" else self.engine.text
-        pane = self.query_one("#opening", TextPane)
-        pane.set_lines([Span(self.source.model.name, "title"), "", Span(text, "dim")])
+        name = Span(self.source.model.name, "title")
+        self.query_one("#opening", TextPane).set_lines([name, "", Span(f"{self.engine.text} …", "dim")])
         self._paint_frame()
 
     def _open_record(self, path: Path) -> None:
+        from workbench.desk import Desk
+        from workbench.record import Record
+
         try:
-            record = Record.open(path)
-            self.desk = Desk(record, lambda: self.engine, self.inspections, self.glyphs)
+            self.desk = Desk(Record.open(path), lambda: self.engine, self.inspections, self.glyphs)
         except SessionError as error:
             self._fail(pr.Fatal(error=str(error)))
             return
         self.query_one("#opening").remove()
-        self._mount_view()
+        self._show_view()
         self._paint_frame()
 
-    # -- what views ask ------------------------------------------------------------------------------
+    def _fail(self, fatal: pr.Fatal) -> None:
+        """Nothing can be shown: leave, and let `run_app` say why."""
+        self.fatal = fatal
+        self.exit(2 if fatal.usage else 1)
+
+    async def on_unmount(self) -> None:
+        """The engine leaves one whole file when nobody reads it any more."""
+        if self.desk is not None:
+            self.desk.record.close()
+        if self.link is not None:
+            await asyncio.to_thread(self.link.close)
+
+    # -- what views and commands ask -----------------------------------------------------------------
 
     @property
     def scene(self) -> Scene:
@@ -191,6 +201,14 @@ class WorkbenchApp(App[int]):
     def engine(self) -> EngineStatus:
         return self.link.status if self.link else NO_ENGINE
 
+    @property
+    def clock(self) -> Clock:
+        return self.desk.clock if self.desk else Clock()
+
+    @property
+    def selection(self) -> Selection:
+        return self.desk.selection if self.desk else Selection()
+
     def select(self, selection: Selection) -> None:
         if self.desk is not None:
             self.note(self.desk.select(selection))
@@ -199,11 +217,10 @@ class WorkbenchApp(App[int]):
         if self.desk is not None:
             self.note(self.desk.seek(step))
 
-    def open_view(self, name: str) -> None:
-        if self.desk is None or name == self._open_name:
-            return
-        self._trail = [*self._trail[-20:], self._open_name]
-        self._switch(name)
+    def move(self, how: Callable[[], bool]) -> None:
+        """Move the clock by one of its methods."""
+        if self.desk is not None:
+            self.note(self.desk.move(how))
 
     def say(self, text: str, *, problem: bool = False) -> None:
         self._message = (text, problem)
@@ -223,6 +240,11 @@ class WorkbenchApp(App[int]):
         """The view on the screen."""
         return self._views.get(self._open_name)
 
+    def open_view(self, name: str) -> None:
+        if self.desk is not None and name != self._open_name:
+            self._trail = [*self._trail[-TRAIL_VIEWS:], self._open_name]
+            self._switch(name)
+
     def leave_view(self) -> None:
         """Open the view before this one."""
         if self._trail:
@@ -233,18 +255,17 @@ class WorkbenchApp(App[int]):
         if self.view is not None:
             self.view.display = False
         self._open_name = name
-        self._mount_view()
+        self._show_view()
         self.note(News.ALL)
-        self._paint_frame()
 
-    def _mount_view(self) -> None:
+    def _show_view(self) -> None:
         if (view := self.view) is not None:
             view.display = True
             self.call_after_refresh(self._focus_view)
             return
-        made = next(each for each in VIEWS if each.view_name == self._open_name)
-        self._views[self._open_name] = made(id=f"view-{made.view_name}")
-        self.call_next(self._begin_view, self._views[self._open_name])
+        spec = next(each for each in VIEWS if each.name == self._open_name)
+        self._views[spec.name] = spec.load()(id=f"view-{spec.name}")
+        self.call_next(self._begin_view, self._views[spec.name])
 
     async def _begin_view(self, view: View) -> None:
         await self.query_one("#body").mount(view)
@@ -279,36 +300,38 @@ class WorkbenchApp(App[int]):
     def _paint(self) -> None:
         self._pending = False
         self._painted = time.monotonic()
-        desk = self.desk
-        if desk is None:
+        if self.desk is None:
             return
         try:
-            if self._look:
-                self._look = False
-                self._news |= desk.look()
-            if not desk.read_marks():
-                self.call_later(self.note, News.RECORD)
+            self._take_in(self.desk)
             if self.view is not None and self.view.is_mounted:
                 news, self._news = self._news, News(0)
-                self.view.show(desk.scene, news)
+                self.view.show(self.desk.scene, news)
         except SessionError as error:
             self.say(str(error), problem=True)
         self._paint_frame()
 
+    def _take_in(self, desk: Desk) -> None:
+        if self._look:
+            self._look = False
+            self._news |= desk.look()
+        if not desk.read_marks():
+            self.call_later(self.note, News.RECORD)
+
     def _paint_frame(self) -> None:
         tabs = frame.tab_items(VIEWS, self._open_name, short=self.size.width < TABS_WIDTH)
-        self.query_one("#tabs", OneLine).show_items(tabs)
-        self.query_one("#footer", OneLine).show_items(frame.footer_items(self._footer_actions()))
+        self._line("tabs").show_items(tabs)
+        here = [*self.actions.of_app(), *self.actions.of_view(self.view)]
+        self._line("footer").show_items(frame.footer_items(here))
         self._paint_message()
         if self.desk is None:
-            self.query_one("#header", OneLine).show_items(
-                frame.opening_items(self.source, self.engine, self.glyphs)
-            )
+            self._line("header").show_items(frame.opening_items(self.source, self.engine, self.glyphs))
             return
-        scene = self.desk.scene
-        self.query_one("#header", OneLine).show_items(frame.header_items(scene))
-        self.query_one("#selection", OneLine).show_items(frame.selection_items(scene, self._dropped))
-        clock, timeline = self.desk.clock, self.query_one(Timeline)
+        scene, clock = self.desk.scene, self.desk.clock
+        self._line("header").show_items(frame.header_items(scene))
+        dropped = self.view.dropped if self.view is not None and self.view.is_mounted else []
+        self._line("selection").show_items(frame.selection_items(scene, dropped))
+        timeline = self.screen_stack[0].query_one(Timeline)
         timeline.live_word = "LIVE" if self.link is not None else "END"
         timeline.set_model(self.desk.record.marks, step=clock.step, live=clock.live)
 
@@ -321,112 +344,58 @@ class WorkbenchApp(App[int]):
         else:
             text, problem = self._message
             items, wanted = [Item(Span(text, "bad" if problem else "accent"))], True
-        self.query_one("#message", OneLine).show_items(items)
+        self._line("message").show_items(items)
         self.screen_stack[0].set_class(wanted, "-message")
 
-    @property
-    def _dropped(self) -> list[str]:
-        """Panes of the view that there is no room for."""
-        return self.view.dropped if self.view is not None and self.view.is_mounted else []
-
-    def on_resize(self, event: events.Resize) -> None:
-        tiny = event.size.width < LEAST_WIDTH or event.size.height < LEAST_HEIGHT
-        self.screen_stack[0].set_class(tiny, "-tiny")
-        self.screen_stack[0].set_class(event.size.height < SHORT_HEIGHT, "-short")
-        self.call_after_refresh(self._paint_frame)
+    def _line(self, name: str) -> OneLine:
+        return self.screen_stack[0].query_one(f"#{name}", OneLine)
 
     # -- actions -------------------------------------------------------------------------------------
 
     def act(self, action_id: str) -> None:
-        """Do an action by its id, or say why not."""
-        action = self._action(action_id)
+        """Do an action by its id, or say why not; one of a view that is not on the screen opens it first."""
+        action = self.actions.find(action_id)
         if action is None:
-            owner = next(view for view in VIEWS if any(each.id == action_id for each in view.actions))
-            self.open_view(owner.view_name)
-            self.call_after_refresh(self.run_action_of, action_id)
+            self._act_in_view(action_id)
         elif (why := action.why_not(self)) is not None:
             self.say(f"{action.title}: not now, {why}", problem=True)
         else:
             action.run(self)
             self._paint_frame()
 
+    def _act_in_view(self, action_id: str) -> None:
+        owner = self.actions.owner(action_id)
+        if self.view is not None and self.view.view_name == owner:
+            self.view.action_act(action_id)
+        elif owner is not None:
+            self.open_view(owner)
+            self.call_after_refresh(self.act, action_id)
+
     def action_act(self, action_id: str) -> None:
         self.act(action_id)
-
-    def _action(self, action_id: str) -> Action[WorkbenchApp] | None:
-        return next((action for action in COMMANDS if action.id == action_id), None)
-
-    def keys_of(self, action: Action[Any]) -> str:
-        """The keys of an action as they are typed, after the person's key map."""
-        mapped = self.settings.keymap.get(action.id)
-        return (
-            " ".join(map(shown_key, mapped.split(",")))
-            if mapped
-            else " ".join("esc" if key == "escape" else key for key in action.keys)
-        )
-
-    def all_actions(self) -> Iterator[tuple[Action[Any], str, str | None]]:
-        """Every action of the app and of all views, its keys, and why it cannot be done now."""
-        for action in COMMANDS:
-            yield action, self.keys_of(action), action.why_not(self)
-        for kind in VIEWS:
-            here = self.view if isinstance(self.view, kind) else None
-            for own in kind.actions:
-                yield own, self.keys_of(own), own.why_not(here) if here else None
-
-    def actions_here(self) -> Iterator[tuple[Action[Any], str, str | None]]:
-        others = {action.id for kind in VIEWS if not isinstance(self.view, kind) for action in kind.actions}
-        return (entry for entry in self.all_actions() if entry[0].id not in others)
-
-    def _footer_actions(self) -> list[tuple[Action[Any], str, str | None]]:
-        entries = [entry for entry in self.actions_here() if entry[0].brief]
-        return [(action, keys.split(" ")[0], why) for action, keys, why in entries]
-
-    def on_one_line_clicked(self, message: OneLine.Clicked) -> None:
-        self.run_action_of(message.action)
-
-    def run_action_of(self, action_id: str) -> None:
-        """Do an action of the app or of the open view."""
-        if self._action(action_id) is None and self.view is not None:
-            self.view.action_act(action_id)
-        else:
-            self.act(action_id)
-
-    @property
-    def clock(self) -> Clock:
-        return self.desk.clock if self.desk else _STILL
-
-    @property
-    def selection(self) -> Selection:
-        return self.desk.selection if self.desk else Selection()
-
-    def move(self, how: Callable[[], bool]) -> None:
-        """Move the clock by one of its methods."""
-        if self.desk is not None:
-            self.note(self.desk.move(how))
 
     async def action_quit(self) -> None:
         self.act("quit")
 
-    # -- what is heard -------------------------------------------------------------------------------
+    def on_one_line_clicked(self, message: OneLine.Clicked) -> None:
+        self.act(message.action)
 
     def on_cursor_moved(self, message: CursorMoved) -> None:
         if isinstance(message.pane, Timeline):
             self.seek(message.index)
 
+    # -- what is heard -------------------------------------------------------------------------------
+
     def _look_again(self) -> None:
         """A recording may still be growing."""
         if self.desk is not None:
-            self.note(self.desk.look())
+            try:
+                self.note(self.desk.look())
+            except SessionError as error:
+                self.say(str(error), problem=True)
 
     def _send(self, command: pr.Command) -> int:
         return self.link.send(command) if self.link else 0
-
-    def _heard_on_thread(self, answer: pr.Answer) -> None:
-        self.post_message(Heard(answer))
-
-    def _lost_on_thread(self, code: int) -> None:
-        self.post_message(Lost(code))
 
     def on_heard(self, message: Heard) -> None:
         answer = message.answer
@@ -474,49 +443,22 @@ class WorkbenchApp(App[int]):
         self.say(f"the engine is gone: {self.engine.text}", problem=True)
         self.note(News.ENGINE)
 
-    def _fail(self, fatal: pr.Fatal) -> None:
-        """Nothing can be shown: leave, and let `run_app` say why."""
-        self.fatal = fatal
-        self.exit(2 if fatal.usage else 1)
-
-    async def on_unmount(self) -> None:
-        """The engine leaves one whole file when nobody reads it any more."""
-        if self.desk is not None:
-            self.desk.record.close()
-        if self.link is not None:
-            await asyncio.to_thread(self.link.close)
-
-
-_STILL = Clock()
-
-
-def _choose_glyphs(wish: GlyphWish, settings: Settings) -> GlyphChoice:
-    """What was asked for, else what is set, else Unicode where the terminal's encoding has it."""
-    if wish != "auto":
-        return wish
-    encoding = getattr(sys.__stdout__, "encoding", None) or "utf-8"
-    return settings.glyphs or ("unicode" if encoding.lower().startswith("utf") else "ascii")
-
-
-def action_ids() -> list[str]:
-    """Every action a key map may name."""
-    return [action.id for action in (*COMMANDS, *(each for view in VIEWS for each in view.actions))]
-
 
 def run_app(source: Source, *, glyphs: GlyphWish = "auto", theme: str | None = None) -> int:
     """Show the workbench until it is left; the exit code. Says on stderr why it could not start."""
-    from textual.theme import BUILTIN_THEMES
+    from workbench.settings import Settings, SettingsError, read_settings, settings_path
 
-    themes = [each.name for each in THEMES] + list(BUILTIN_THEMES)
+    themes = _themes()
     try:
-        settings = read_settings(settings_path(), action_ids(), themes)
+        path = settings_path()
+        settings = read_settings(path, action_ids(), themes) if path.exists() else Settings()
     except SettingsError as error:
-        print(error, file=sys.stderr)
-        return 2
+        return _refuse(str(error))
+    theme = theme or settings.theme
     if theme is not None and theme not in themes:
-        print(f"there is no theme {theme!r}: choose one of {', '.join(themes)}", file=sys.stderr)
-        return 2
-    app = WorkbenchApp(source, glyphs=glyphs, theme=theme, settings=settings)
+        return _refuse(f"there is no theme {theme!r}: choose one of {', '.join(themes)}")
+    chosen = glyphs if glyphs != "auto" else settings.glyphs or _glyphs_of_terminal()
+    app = WorkbenchApp(source, glyphs=chosen, theme=theme, keymap=settings.keymap)
     with kept_off_screen(source.log if isinstance(source, Live) else None):
         code = app.run()
     if app.fatal is not None:
@@ -524,4 +466,21 @@ def run_app(source: Source, *, glyphs: GlyphWish = "auto", theme: str | None = N
     return code if code is not None else 0
 
 
-__all__ = ["WorkbenchApp", "action_ids", "run_app"]
+def _themes() -> list[str]:
+    from textual.theme import BUILTIN_THEMES
+
+    return [each.name for each in THEMES] + list(BUILTIN_THEMES)
+
+
+def _refuse(why: str) -> int:
+    print(why, file=sys.stderr)
+    return 2
+
+
+def _glyphs_of_terminal() -> GlyphChoice:
+    """Unicode where the terminal's encoding has it."""
+    encoding = getattr(sys.__stdout__, "encoding", None) or "utf-8"
+    return "unicode" if encoding.lower().startswith("utf") else "ascii"
+
+
+__all__ = ["WorkbenchApp", "run_app"]

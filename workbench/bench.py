@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Flag, auto
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from workbench.inspections import Inspections
-from workbench.moment import Moment
-from workbench.record import Record
-from workbench.selection import Selection
-from workbench.widgets.glyphs import Glyphs
+if TYPE_CHECKING:
+    from workbench.inspections import Inspections
+    from workbench.moment import Moment
+    from workbench.record import Record
+    from workbench.selection import Selection
+    from workbench.widgets.glyphs import Glyphs
 
 
 class News(Flag):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from textual.message import Message
+
 from engine import protocol as pr
 from engine.client import EngineClient
 from workbench.bench import EngineState, EngineStatus
@@ -13,19 +15,50 @@ from workbench.source import Live
 NO_ENGINE = EngineStatus("none")
 
 
-class EngineLink:
-    """Starts an engine and follows what it says. `hear` and `lost` are called on another thread."""
+class Heard(Message):
+    """The engine said something; comes from the thread that listens to it."""
 
-    def __init__(self, live: Live, hear: Callable[[pr.Answer], None], lost: Callable[[int], None]) -> None:
+    def __init__(self, answer: pr.Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def can_replace(self, message: Message) -> bool:
+        """Of several reports on a run that goes on, the newest is enough."""
+        return isinstance(message, Heard) and _goes_on(self.answer) and _goes_on(message.answer)
+
+
+def _goes_on(answer: pr.Answer) -> bool:
+    return isinstance(answer, pr.Progress) and answer.why == "running"
+
+
+class Lost(Message):
+    """The engine's process has ended, with this exit code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self.code = code
+
+
+class EngineLink:
+    """Starts an engine and follows what it says. `post` is called on another thread, with Heard and Lost."""
+
+    def __init__(self, live: Live, post: Callable[[Message], object]) -> None:
         self.live = live
         self.status = EngineStatus("loading", "starting the engine")
-        self._client = EngineClient(live.command, hear, lost, live.log)
+        self._post = post
+        self._client = EngineClient(live.command, self._hear, self._lose, live.log)
         self.send(
             pr.Open(
                 model=str(live.model), session=str(live.session), options=live.options,
                 workload=tuple(live.workload), force=live.force,
             )
         )  # fmt: skip
+
+    def _hear(self, answer: pr.Answer) -> None:
+        self._post(Heard(answer))
+
+    def _lose(self, code: int) -> None:
+        self._post(Lost(code))
 
     @property
     def pid(self) -> int:
@@ -84,4 +117,4 @@ def _how(code: int) -> str:
     return f"it ended with exit code {code}; the session is whole up to the last step"
 
 
-__all__ = ["NO_ENGINE", "EngineLink"]
+__all__ = ["NO_ENGINE", "EngineLink", "Heard", "Lost"]

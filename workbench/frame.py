@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
-from engine.state import State
-from workbench.actions import Action
-from workbench.bench import EngineStatus, Scene
 from workbench.oneline import Item
-from workbench.record import Record
 from workbench.source import Live, Source
-from workbench.view import View
 from workbench.widgets.glyphs import Glyphs
 from workbench.widgets.inks import Ink
 from workbench.widgets.spans import Bar, Line, Span
+
+if TYPE_CHECKING:
+    from engine.state import State
+    from workbench.action_book import Entry
+    from workbench.bench import EngineStatus, Scene
+    from workbench.record import Record
+    from workbench.views.registry import ViewSpec
 
 SPEED_STEPS = 32
 STAYING = ("help", "quit")
@@ -133,14 +135,14 @@ def recorded_speed(record: Record, step: int) -> float | None:
     return (counted[-1].output_tokens - before) / busy_s if busy_s else None
 
 
-def tab_items(views: Sequence[type[View]], open_name: str, *, short: bool) -> list[Item]:
+def tab_items(views: Sequence[ViewSpec], open_name: str, *, short: bool) -> list[Item]:
     """One tab for each view; only the open one has its name where there is no room for all."""
     items = []
     for view in views:
-        here = view.view_name == open_name
+        here = view.name == open_name
         name = f"{view.number} {view.title}" if here or not short else str(view.number)
         line: Line = [Span(name, "title")] if here else [Span(name[:1], "key"), Span(name[1:], "dim")]
-        items.append(Item(line, action=f"view.{view.view_name}"))
+        items.append(Item(line, action=f"view.{view.name}"))
     return items
 
 
@@ -174,14 +176,16 @@ def _part(name: str, value: str, priority: int = 0) -> Item:
     return Item([Span(f"{name} ", "dim"), Span(value, "strong")], priority)
 
 
-def footer_items(actions: Sequence[tuple[Action[Any], str, str | None]]) -> list[Item]:
+def footer_items(entries: Sequence[Entry]) -> list[Item]:
     """A key and a word for each action; what cannot be done now is grey and goes first, help and quit stay."""
     items = []
-    for number, (action, keys, why_not) in enumerate(actions):
+    for number, (action, keys, why_not) in enumerate(entry for entry in entries if entry.action.brief):
         ink: Ink = "faint" if why_not else "key"
         word: Ink = "faint" if why_not else "text"
         priority = 0 if action.id in STAYING else number + (100 if why_not else 1)
-        items.append(Item([Span(keys, ink), Span(f" {action.brief}", word)], priority, action.id))
+        items.append(
+            Item([Span(keys.partition(" ")[0], ink), Span(f" {action.brief}", word)], priority, action.id)
+        )
     return items
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
-from workbench.actions import GROUPS, Action
+from workbench.action_book import Entry
+from workbench.actions import GROUPS
 from workbench.widgets.pane import LinePane
 from workbench.widgets.spans import Span
 from workbench.widgets.textpane import DetailPane, Fact
-
-Entry = tuple[Action[Any], str, str | None]  # an action, its keys, why it cannot be done now
 
 
 class Help(ModalScreen[None]):
@@ -43,13 +42,14 @@ def help_facts(view_help: str, pane: LinePane | None, entries: Iterable[Entry]) 
         facts += [Fact(f"This pane: {pane.border_title or pane.id or 'here'}"), Fact(" ", pane.help_text)]
     known = list(entries)
     for group in GROUPS:
-        here = [_fact(*entry) for entry in known if entry[0].group == group]
+        here = [_fact(entry) for entry in known if entry.action.group == group]
         facts += [Fact(group), *here] if here else []
     facts += [Fact("Panes"), Fact("tab", "the next pane"), Fact("↑↓←→ hjkl", "move"), Fact("enter", "drill in")]
     return facts
 
 
-def _fact(action: Action[Any], keys: str, why_not: str | None) -> Fact:
+def _fact(entry: Entry) -> Fact:
+    action, keys, why_not = entry
     spans: list[Span] = [Span(action.title, "faint" if why_not else "text")]
     if action.help:
         spans.append(Span(f"  {action.help}", "dim"))

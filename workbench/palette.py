@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from workbench.app import WorkbenchApp
 
 
-class Entry(NamedTuple):
+class Found(NamedTuple):
     """A line of the palette."""
 
     title: str
@@ -36,13 +36,13 @@ class Palette(Provider):
                 shown = matcher.highlight(entry.title)
                 yield Hit(score, shown, entry.run, text=entry.title, help=escape(entry.help))
 
-    def _entries(self) -> Iterator[Entry]:
+    def _entries(self) -> Iterator[Found]:
         app = cast("WorkbenchApp", self.app)
-        for action, keys, why_not in app.all_actions():
+        for action, keys, why_not in app.actions.everything():
             about = f"not now: {why_not}" if why_not else action.help or action.group
-            yield Entry(f"{action.title}  {keys}".rstrip(), about, partial(app.act, action.id))
+            yield Found(f"{action.title}  {keys}".rstrip(), about, partial(app.act, action.id))
         for name in sorted(app.available_themes):
-            yield Entry(f"Theme: {name}", "Colours of the screen", partial(setattr, app, "theme", name))
+            yield Found(f"Theme: {name}", "Colours of the screen", partial(setattr, app, "theme", name))
 
 
 __all__ = ["Palette"]

@@ -1,4 +1,7 @@
-"""What a person can do anywhere in the workbench: the app's entries in the registry of actions."""
+"""What a person can do anywhere in the workbench: the app's entries in the registry of actions.
+
+Dialogs are imported when they are opened: the first paint does not wait for them.
+"""
 
 from __future__ import annotations
 

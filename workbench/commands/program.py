@@ -6,13 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from workbench.actions import Action
-from workbench.dialogs import Confirm
-from workbench.exporting import ExportError, ExportJob, run_export
-from workbench.help import Help, help_facts
 from workbench.widgets.pane import LinePane
 
 if TYPE_CHECKING:
     from workbench.app import WorkbenchApp
+    from workbench.exporting import ExportJob
 
 
 def open_export(app: WorkbenchApp) -> None:
@@ -29,6 +27,8 @@ def open_export(app: WorkbenchApp) -> None:
 
 def _export(app: WorkbenchApp, job: ExportJob) -> None:
     """On a worker's thread: it reads the session, writes a file, and touches nothing else."""
+    from workbench.exporting import ExportError, run_export
+
     try:
         said, problem = run_export(job), False
     except ExportError as error:
@@ -41,15 +41,21 @@ def why_no_export(app: WorkbenchApp) -> str | None:
 
 
 def open_help(app: WorkbenchApp) -> None:
+    from workbench.help import Help, help_facts
+
     if app.view is None:
         return
     pane = app.focused if isinstance(app.focused, LinePane) else None
     question = app.view.question[:1].upper() + app.view.question[1:]
     about = f"{question} {app.view.help_text}".strip()
-    app.push_screen(Help(app.view.title, help_facts(about, pane, app.actions_here())))
+    app.push_screen(
+        Help(app.view.title, help_facts(about, pane, [*app.actions.of_app(), *app.actions.of_view(app.view)]))
+    )
 
 
 def ask_quit(app: WorkbenchApp) -> None:
+    from workbench.dialogs import Confirm
+
     def leave(sure: bool | None) -> None:
         if sure:
             app.exit(0)

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 from engine import protocol as pr
 from workbench.actions import Action
-from workbench.dialogs import Confirm
 
 if TYPE_CHECKING:
     from workbench.app import WorkbenchApp
 
 
 def open_prompt(app: WorkbenchApp) -> None:
-    from workbench.promptbox import PromptBox  # its text area is not needed before
+    from workbench.promptbox import PromptBox
 
     def submit(request: pr.RequestText | None) -> None:
         if request is not None and app.link is not None:
@@ -23,6 +22,8 @@ def open_prompt(app: WorkbenchApp) -> None:
 
 
 def ask_abort(app: WorkbenchApp) -> None:
+    from workbench.dialogs import Confirm
+
     request = app.selection.request
 
     def abort(sure: bool | None) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workbench.actions import Action
-from workbench.dialogs import Ask
-from workbench.record import Direction
 
 if TYPE_CHECKING:
     from workbench.app import WorkbenchApp
+    from workbench.record import Direction
 
 
 def seek_notable(app: WorkbenchApp, direction: Direction) -> None:
@@ -18,6 +17,8 @@ def seek_notable(app: WorkbenchApp, direction: Direction) -> None:
 
 
 def ask_step(app: WorkbenchApp) -> None:
+    from workbench.dialogs import Ask
+
     last = app.clock.last_step
 
     def go(answer: str | None) -> None:

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 from workbench.actions import Action
 from workbench.bench import News
-from workbench.dialogs import Ask
-from workbench.views.registry import VIEWS
+from workbench.views.registry import VIEWS, ViewSpec
 from workbench.widgets.pane import LinePane
 from workbench.widgets.timeline import Timeline
 
 if TYPE_CHECKING:
     from workbench.app import WorkbenchApp
-    from workbench.view import View
 
 
 def toggle_own_row(app: WorkbenchApp) -> None:
@@ -26,6 +24,8 @@ def why_no_row(app: WorkbenchApp) -> str | None:
 
 
 def ask_search(app: WorkbenchApp) -> None:
+    from workbench.dialogs import Ask
+
     def find(answer: str | None) -> None:
         if answer and app.view is not None:
             app.say(app.view.search(answer, 1))
@@ -71,8 +71,8 @@ def _copy(app: WorkbenchApp, text: str, nothing: str) -> None:
     app.say(f"copied {lines} lines" if lines > 1 else f"copied: {text}")
 
 
-def _opens(view: type[View]) -> Action[WorkbenchApp]:
-    name = view.view_name
+def _opens(view: ViewSpec) -> Action[WorkbenchApp]:
+    name = view.name
     return Action(
         f"view.{name}", (str(view.number),), f"Open {view.title}", "Go", lambda app: app.open_view(name),
         help=view.question,

@@ -1,24 +1,38 @@
-"""Which views there are, in the order of their tabs."""
+"""Which views there are, in the order of their tabs; each is imported when it is first needed."""
 
 from __future__ import annotations
 
-from workbench.view import View
-from workbench.views.attention import AttentionView
-from workbench.views.blocks import BlocksView
-from workbench.views.events import EventsView
-from workbench.views.overview import OverviewView
-from workbench.views.radix import RadixView
-from workbench.views.scheduler import SchedulerView
-from workbench.views.tokens import TokensView
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
-VIEWS: tuple[type[View], ...] = (
-    OverviewView,
-    TokensView,
-    AttentionView,
-    BlocksView,
-    RadixView,
-    SchedulerView,
-    EventsView,
+if TYPE_CHECKING:
+    from workbench.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class ViewSpec:
+    """What the frame says of a view. `workbench/views/<name>.py` has the class `<Title>View`."""
+
+    number: int
+    name: str
+    title: str
+    question: str
+
+    def load(self) -> type[View]:
+        """The view's class."""
+        module = import_module(f"workbench.views.{self.name}")
+        return cast("type[View]", getattr(module, f"{self.title}View"))
+
+
+VIEWS = (
+    ViewSpec(1, "overview", "Overview", "what is this engine doing?"),
+    ViewSpec(2, "tokens", "Tokens", "why this token?"),
+    ViewSpec(3, "attention", "Attention", "what did it look at?"),
+    ViewSpec(4, "blocks", "Blocks", "where is its memory?"),
+    ViewSpec(5, "radix", "Radix", "who shares what?"),
+    ViewSpec(6, "scheduler", "Scheduler", "why now, why not?"),
+    ViewSpec(0, "events", "Events", "everything, in order"),
 )
 
-__all__ = ["VIEWS"]
+__all__ = ["VIEWS", "ViewSpec"]
