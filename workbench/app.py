@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
     from workbench.desk import Desk
 
+VIEW_SHEETS = sorted(Path(__file__).parent.glob("views/*.tcss"))
+"""How each view lays its panes out; the panes' own sheet is stronger than a view's DEFAULT_CSS."""
 REPAINTS_PER_S = 25
 LOOK_EVERY_S = 0.5
 """How often a recording that somebody else may be writing is looked at."""
@@ -80,7 +82,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
 class WorkbenchApp(App[int]):
     """The workbench over a recorded session, or over an engine that it starts."""
 
-    CSS_PATH: ClassVar[list[str | PurePath]] = ["widgets/widgets.tcss", "workbench.tcss"]
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["widgets/widgets.tcss", "workbench.tcss", *VIEW_SHEETS]
     COMMANDS = {_palette}  # noqa: RUF012
     TITLE = "workbench"
     ENABLE_COMMAND_PALETTE = False
