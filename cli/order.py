@@ -45,7 +45,16 @@ def make_order(
     order = Open(
         model=str(folder), session=str(place.path), options=options, workload=tuple(requests), force=force
     )
+    _check_sendable(order)
     return order, place.warning
+
+
+def _check_sendable(order: Open) -> None:
+    """Raise CommandError for numbers that the engine's process could not be told."""
+    try:
+        msgspec.msgpack.encode(order)
+    except OverflowError as error:
+        raise CommandError("the workload has a number of more than 64 bits: give a smaller one") from error
 
 
 def _check_model(folder: Path) -> tuple[ModelConfig, Checkpoint]:

@@ -202,6 +202,13 @@ def test_a_workload_without_requests_is_refused(tmp_path: Path) -> None:
     assert_refused(run("record", "--workload", tmp_path / "none.jsonl"), "none.jsonl", "No such file")
 
 
+def test_numbers_that_no_session_can_hold_are_refused(tmp_path: Path) -> None:
+    workload = tmp_path / "w.jsonl"
+    for setting in ("max_tokens", "top_k", "seed", "priority", "arrival_step"):
+        workload.write_text(json.dumps({"prompt": "def f", setting: 1 << 70}))
+        assert_refused(run("record", "--workload", workload, "-o", tmp_path / "run.wbs"), "64 bits")
+
+
 def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
     output = tmp_path / "run.wbs"
     output.write_text("mine")
