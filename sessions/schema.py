@@ -44,7 +44,7 @@ CREATE TABLE steps (
     preemptions INTEGER NOT NULL, computed_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
     notable INTEGER NOT NULL, error TEXT, batch TEXT NOT NULL,
     PRIMARY KEY (branch, step)
-) WITHOUT ROWID;
+);
 CREATE INDEX notable_steps ON steps (branch, step) WHERE notable;
 
 CREATE TABLE requests (
@@ -55,7 +55,7 @@ CREATE TABLE requests (
     admitted_step INTEGER, first_token_step INTEGER, finished_step INTEGER,
     finish_reason TEXT, finish_detail TEXT, message TEXT NOT NULL, output_text TEXT,
     PRIMARY KEY (branch, request)
-) WITHOUT ROWID;
+);
 
 CREATE TABLE prompts (
     branch INTEGER NOT NULL, request TEXT NOT NULL, ids BLOB NOT NULL, text TEXT NOT NULL,
@@ -78,7 +78,7 @@ CREATE TABLE tokens (
 
 CREATE TABLE candidate_rows (
     branch INTEGER NOT NULL, step INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (branch, step)
-) WITHOUT ROWID;
+);
 
 CREATE TABLE decisions (
     seq INTEGER PRIMARY KEY, branch INTEGER NOT NULL, step INTEGER NOT NULL, request TEXT,
@@ -102,7 +102,7 @@ CREATE INDEX tensors_of_step ON tensors (branch, step);
 CREATE TABLE keyframes (
     branch INTEGER NOT NULL, seq INTEGER NOT NULL, step INTEGER NOT NULL, columns BLOB NOT NULL,
     PRIMARY KEY (branch, seq)
-) WITHOUT ROWID;
+);
 
 CREATE TABLE pages (id INTEGER PRIMARY KEY, hash BLOB NOT NULL, data BLOB NOT NULL);
 """
