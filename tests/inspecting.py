@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
+import pytest
 
 from engine import protocol as pr
 from tests.sampled import inspection
@@ -31,6 +32,11 @@ class Asked:
         self.commands.append(command)
         self.due.append(command)
         return command.id
+
+    def run(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """From now on the engine goes on by itself."""
+        self.status = EngineStatus("running")
+        monkeypatch.setattr(type(self.app), "engine", property(lambda _app: self.status))
 
     def answer(self) -> None:
         """Let every reply that is due arrive."""

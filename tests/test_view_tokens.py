@@ -387,7 +387,7 @@ async def test_what_if_works_the_stages_again_beside_the_recorded_ones(
         await settle(pilot)
         shown = screen_text(app)
         assert "temperature 0.8 → 1" in shown
-        assert "recomputed, logits within 0 of the record" in shown
+        assert "recomputed, logits as recorded" in shown
         view = view_of(app)
         assert view.stages.display == (size[1] == 60)
         what_if = view.what_if.pipeline

@@ -30,6 +30,8 @@ class Looking:
         if (why := why_no_row(scene, subject)) is not None:
             return why
         wanted = wanted_look(scene, subject)
+        if self.under_way is not None and scene.inspections.get(self.under_way).result is not None:
+            self.shown, self.under_way = self.under_way, None
         answer = scene.inspections.get(wanted)
         if answer.state == "absent" and not self._busy(scene):
             answer = looked(scene, wanted)
