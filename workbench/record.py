@@ -19,6 +19,7 @@ from sessions.event_log import EventFilter, EventView
 from sessions.header import Header
 from sessions.reader import Session
 from sessions.records import BlockChange, Decision, EventRow, Phase, RequestRow, StepRow, TokenRow
+from sessions.steps import StepCounts
 from workbench.marks import Marks
 from workbench.token_ids import TokenIds
 
@@ -95,6 +96,10 @@ class Record:
     def step_rows(self, start: int, stop: int) -> Sequence[StepRow]:
         """Steps `start` to `stop` (not included) in numbers, those there are."""
         return self.session.step_rows(start, stop - 1, self.branch)
+
+    def step_counts(self, start: int, stop: int) -> Sequence[StepCounts]:
+        """A few counts of steps `start` to `stop` (not included), for charts of many steps."""
+        return self.session.step_counts(start, stop - 1, self.branch)
 
     def notable(self, step: int, direction: Direction) -> int | None:
         """The nearest notable step after (1) or before (-1) `step`."""

@@ -139,7 +139,9 @@ class BlocksView(View):
         model = BlockTable(scene, live)
         pane.set_model(model)
         pane.border_subtitle = f"{live.computed:,} tokens in {len(model):,} blocks"
-        if (row := model.index_of(block)) is not None:
+        row = model.index_of(block)
+        pane.quiet = row is None
+        if row is not None:
             pane.show_cursor(row)
 
     def _show_block(self, scene: Scene, shown: Shown) -> None:
@@ -149,19 +151,25 @@ class BlocksView(View):
         slots, history = self._table("slots"), self._table("history")
         slots.set_model(shown.slots)
         slots.border_title = f"slots of block {shown.block}"
-        if (slot := slot_of(scene, shown.slots)) is not None:
+        slot = slot_of(scene, shown.slots)
+        slots.quiet = slot is None
+        if slot is not None:
             slots.show_cursor(slot)
         history.set_model(shown.history)
         history.border_subtitle = "t: to its last change" if len(shown.history) else ""
+        history.quiet = True
         history.show_cursor(0)
 
     def _show_memory(self, scene: Scene) -> None:
         memory, requests = self._table("memory"), self._table("requests")
         memory.set_model(MemoryTable(scene))
+        memory.quiet = True
         memory.border_subtitle = f"a token: {per_token(scene.record.about)}"
         model = RequestMemory(scene)
         requests.set_model(model)
-        if (row := model.index_of(scene.selection.request)) is not None:
+        row = model.index_of(scene.selection.request)
+        requests.quiet = row is None
+        if row is not None:
             requests.show_cursor(row)
 
     # -- what a person does --------------------------------------------------------------------------

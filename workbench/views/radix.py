@@ -66,9 +66,10 @@ class RadixView(View):
     question = "who shares what?"
     help_text = (
         "Prefixes that are cached, as a tree: an edge carries whole blocks, and requests that begin alike go down"
-        " the same edges; each edge names who holds it. The lit path is the selected request's. Nodes that a block"
-        " table holds are protected; the others are evicted in the order shown, leaves first, when room is needed."
-        " Dim text at the beginning of an edge is what a neighbour has too: edges part only where blocks begin."
+        " the same edges; each edge names who holds it. The lit path is the selected request's. Nodes that a"
+        " block table holds are protected; the others are evicted in the order shown, leaves first, when room is"
+        " needed. Dim text at the beginning of an edge is what a neighbour has too: edges part only where blocks"
+        " begin."
     )
     drops = (Drop("radix-node", 100), Drop("radix-side", 110))
 
@@ -146,7 +147,9 @@ class RadixView(View):
         pane.border_title = f"next to be evicted ({policy})"
         pane.border_subtitle = f"{cached:,} cached blocks" if cached else ""
         rows = (at for at, going in enumerate(shown.order.groups) if going.node == shown.node)
-        if (row := next(rows, None)) is not None:
+        row = next(rows, None)
+        pane.quiet = row is None
+        if row is not None:
             pane.show_cursor(row)
 
     # -- what a person does --------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from textual.geometry import Offset
 from workbench.widgets.cells import fit
 from workbench.widgets.glyphs import Glyphs
 from workbench.widgets.inks import Ink
-from workbench.widgets.messages import CellMoved
+from workbench.widgets.messages import CellMoved, Zoomed
 from workbench.widgets.pane import LinePane
 from workbench.widgets.spans import Span, lay
 from workbench.widgets.track import Track, label_width, ruler, zoomed
@@ -102,6 +102,7 @@ class Gantt(LinePane):
         self.model = model
         self.row = self.column = 0
         self.zoom = 0
+        self.now: int | None = None  # the step the clock is at, where the cursor may be elsewhere
         self.top_lines, self.bottom_lines = 1, 1 if legend else 0
         self._first = 0
 
@@ -147,6 +148,7 @@ class Gantt(LinePane):
     def action_zoom(self, direction: int) -> None:
         self.zoom = min(max(self.zoom + direction, FARTHEST), NEAREST)
         self.refresh()
+        self.post_message(Zoomed(self))
 
     # Geometry
 
@@ -176,11 +178,20 @@ class Gantt(LinePane):
         return [
             [
                 brush.segment("step".ljust(self._gutter), "dim"),
-                brush.segment(numbers[:at], "dim"),
+                *self._ruler(numbers[:at], 0),
                 brush.segment(here, "past"),
-                brush.segment(numbers[at + len(here) :], "dim"),
+                *self._ruler(numbers[at + len(here) :], at + len(here)),
             ]
         ]
+
+    def _ruler(self, text: str, start: int) -> list[Segment]:
+        """Return a part of the ruler from cell `start` on, with the clock's step marked if it lies there."""
+        brush = self.brush
+        at = -1 if self.now is None else self.track.cell_of(self.now) - start
+        if not 0 <= at < len(text):
+            return [brush.segment(text, "dim")]
+        mark = brush.segment(self.glyphs.changed, "live")
+        return [brush.segment(text[:at], "dim"), mark, brush.segment(text[at + 1 :], "dim")]
 
     def body_line(self, index: int) -> list[Segment]:
         assert self.model is not None

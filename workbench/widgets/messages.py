@@ -46,5 +46,9 @@ class CellMoved(MovedMessage):
         self.column = column
 
 
+class Zoomed(PaneMessage):
+    """A pane shows time at another zoom: those below it that share its steps follow."""
+
+
 class Activated(PaneMessage):
     """Enter or a double click on the item under the cursor: drill in."""

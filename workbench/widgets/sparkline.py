@@ -75,10 +75,11 @@ class StepChart(CursorPane):
         self.zoom = 0
         self._first = 0
 
-    def set_series(self, series: Sequence[Series], *, zoom: int | None = None) -> None:
-        """Show other series, at the zoom of the pane they stand under."""
+    def set_series(self, series: Sequence[Series], *, zoom: int | None = None, first: int | None = None) -> None:
+        """Show other series, at the zoom of the pane they stand under and from its first step on."""
         self.series = series
         self.zoom = self.zoom if zoom is None else zoom
+        self._first = self._first if first is None else first
         self.items_changed()
 
     def item_count(self) -> int:

@@ -54,6 +54,7 @@ class LineTable(CursorPane):
         super().__init__(empty=empty, id=id, classes=classes)
         self.model = model
         self.top_lines = 1
+        self.quiet = False  # draws no cursor while another pane has the focus: what is selected is not here
         self._placed: tuple[int, list[Placed]] = (-1, [])
 
     def set_model(self, model: TableModel | None) -> None:
@@ -82,7 +83,7 @@ class LineTable(CursorPane):
         changed = self.model.changed(index)
         brush = self.brush.over("changed-row") if changed else self.brush
         mark = self.glyphs.changed if changed else " "
-        if index == self.cursor:
+        if index == self.cursor and (self.has_focus or not self.quiet):
             brush = self.brush.over(self.cursor_ink)
             mark = self.glyphs.cursor
         row = lay_row(self.model.row(index), self._columns(width), brush)

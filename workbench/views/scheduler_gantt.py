@@ -1,0 +1,74 @@
+"""RequestLanes: requests by steps, from the recorded phases; a lane is read when it comes on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from sessions.records import Phase as Recorded
+from sessions.records import PhaseName
+from workbench.record import Record
+from workbench.widgets.gantt import Phase
+
+PHASES: Final[dict[PhaseName, Phase]] = {
+    "waiting": Phase.WAITING,
+    "prefill": Phase.PREFILL,
+    "decode": Phase.DECODE,
+    "preempted": Phase.PREEMPTED,
+}
+
+
+class RequestLanes:
+    """A lane for every request of the record, by arrival; after its cut, a preempted one is drawn as waiting."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._phases: dict[str, Sequence[Recorded]] = {}
+        self._requests = record.requests()
+        self._lanes = {row.request: lane for lane, row in enumerate(self._requests)}
+        self.steps = record.last_step + 1
+        self.moved: Collection[str] = ()
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def request(self, lane: int) -> str:
+        return self._requests[lane].request
+
+    def lane_of(self, request: str | None) -> int | None:
+        return None if request is None else self._lanes.get(request)
+
+    def label(self, lane: int) -> str:
+        return f"req {self.request(lane)}"
+
+    def phases(self, lane: int, start: int, stop: int) -> bytes:
+        row = bytearray(max(0, stop - start))
+        for phase in self._of(self.request(lane)):
+            last = self.steps - 1 if phase.last_step is None else phase.last_step
+            first, after = max(phase.first_step, start), min(last + 1, stop)
+            if first < after:
+                row[first - start : after - start] = bytes([PHASES[phase.phase]]) * (after - first)
+            self._mark(phase, row, start)
+        return bytes(row)
+
+    def changed(self, lane: int) -> bool:
+        return self.request(lane) in self.moved
+
+    def _of(self, request: str) -> Sequence[Recorded]:
+        if request not in self._phases:
+            self._phases[request] = self._record.phases(request)
+        return self._phases[request]
+
+    @staticmethod
+    def _mark(phase: Recorded, row: bytearray, start: int) -> None:
+        """The first step of a phase that says more: most of a prefill came from the cache, or it was cut."""
+        at = phase.first_step - start
+        if not 0 <= at < len(row) or (phase.last_step is not None and phase.last_step < phase.first_step):
+            return
+        if phase.phase == "prefill" and 2 * phase.cached_tokens >= phase.tokens > 0:
+            row[at] = Phase.CACHED
+        elif phase.phase == "preempted":
+            row[at + 1 :] = row[at + 1 :].replace(bytes([Phase.PREEMPTED]), bytes([Phase.WAITING]))
+
+
+__all__ = ["RequestLanes"]

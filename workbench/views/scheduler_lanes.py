@@ -1,0 +1,156 @@
+"""Lanes: who waits, runs, was preempted and has ended at a moment, each with its standing reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.state import Request, RequestState
+from engine.wording import plural, why
+from sessions.records import RequestRow
+from workbench.bench import Scene
+from workbench.views.scheduler_decisions import comparison
+from workbench.widgets.columns import Column
+from workbench.widgets.inks import Ink
+from workbench.widgets.spans import Bar, Line, Span
+
+
+class Lane:
+    """Requests of one state as rows; subclasses write a row."""
+
+    name: str
+    ink: Ink
+    columns: Sequence[Column]
+
+    def __init__(self, scene: Scene, requests: Sequence[str]) -> None:
+        self.requests = requests
+        self._scene = scene
+        self._moment = scene.moment
+
+    def __len__(self) -> int:
+        return len(self.requests)
+
+    def row(self, index: int) -> Sequence[Line]:
+        raise NotImplementedError
+
+    def changed(self, index: int) -> bool:
+        return self.requests[index] in self._moment.changes.moved
+
+    def index_of(self, request: str | None) -> int | None:
+        return self.requests.index(request) if request in self.requests else None
+
+    @property
+    def title(self) -> str:
+        """The name and the count."""
+        return f"{self.name} {len(self):,}"
+
+    def _live(self, index: int) -> Request:
+        return self._moment.state.requests[self.requests[index]]
+
+    def _why(self, request: Request) -> Line:
+        """Why it is not scheduled: the comparison that decided, then words; "" when it is."""
+        if request.wait is None:
+            return ""
+        numbers = comparison(request.wait)
+        words = why(request.wait, self._scene.record.token_text)
+        return [Span(f"{numbers}  ", "warn"), Span(words, "dim")] if numbers else Span(words)
+
+
+class Waiting(Lane):
+    """In the order of service, with how many steps each has waited."""
+
+    name = "waiting"
+    ink: Ink = "waiting"
+    columns = (Column("req", 4, "right"), Column("steps", 5, "right", 1), Column("why", least=10))
+
+    def row(self, index: int) -> Sequence[Line]:
+        live = self._live(index)
+        waited = self._moment.step - live.state_step
+        return live.id, Span(f"{waited:,}", "dim"), self._why(live)
+
+
+class Running(Lane):
+    """What each computes in this step, and how far it is."""
+
+    name = "running"
+    ink: Ink = "decode"
+    columns = (
+        Column("req", 4, "right"),
+        Column("in this step", least=12),
+        Column("done", 8, "right", 2),
+        Column("", 6, priority=3),
+    )
+
+    def row(self, index: int) -> Sequence[Line]:
+        live = self._live(index)
+        work = self._moment.changes.scheduled.get(live.id)
+        prefilling = live.state is RequestState.PREFILLING
+        ink: Ink = "prefill" if prefilling else "decode"
+        if work is None:
+            doing: Line = self._why(live) or Span("joins the next batch", "dim")
+        elif work.phase == "decode":
+            doing = Span("decode", "decode")
+        else:
+            doing = Span(f"prefill {work.tokens:,} from {work.start:,}", "prefill")
+        part, whole = (
+            (live.computed, live.num_tokens) if prefilling else (live.output_tokens, live.params.max_tokens)
+        )
+        return live.id, doing, Span(f"{part:,}/{whole:,}", "dim"), Bar(part / max(1, whole), ink)
+
+
+class Preempted(Lane):
+    """Who lost its blocks and waits to resume."""
+
+    name = "preempted"
+    ink: Ink = "preempted"
+    columns = (Column("req", 4, "right"), Column("steps", 5, "right", 1), Column("why", least=10))
+
+    def row(self, index: int) -> Sequence[Line]:
+        live = self._live(index)
+        waited = self._moment.step - live.state_step
+        reason = self._why(live) or f"{plural(live.num_tokens, 'token')} to hold again"
+        return live.id, Span(f"{waited:,}", "dim"), reason
+
+
+class Finished(Lane):
+    """The latest to end first."""
+
+    name = "finished"
+    ink: Ink = "finished"
+    columns = (
+        Column("req", 4, "right"),
+        Column("step", 5, "right", 2),
+        Column("because", least=8),
+        Column("out", 4, "right", 1),
+    )
+
+    def __init__(self, scene: Scene, rows: Sequence[RequestRow]) -> None:
+        super().__init__(scene, [row.request for row in rows])
+        self._rows = rows
+
+    def row(self, index: int) -> Sequence[Line]:
+        row = self._rows[index]
+        bad = row.finish_reason in ("error", "abort")
+        because = (row.finish_detail or row.finish_reason or "ended").replace("_", " ")
+        step = "" if row.finished_step is None else f"{row.finished_step:,}"
+        return (
+            Span(row.request, "dim"),
+            Span(step, "dim"),
+            Span(because, "bad" if bad else "finished"),
+            Span(f"{row.output_tokens:,}", "dim"),
+        )
+
+
+def lanes_of(scene: Scene) -> tuple[Waiting, Running, Preempted, Finished]:
+    """The four lanes of a moment."""
+    state = scene.moment.state
+    queue = [(id_, state.requests[id_].state) for _, id_ in state.waiting]
+    ended = [row for row in scene.moment.requests if row.request not in state.requests]
+    return (
+        Waiting(scene, [id_ for id_, kind in queue if kind is RequestState.WAITING]),
+        Running(scene, list(state.running)),
+        Preempted(scene, [id_ for id_, kind in queue if kind is RequestState.PREEMPTED]),
+        Finished(scene, ended),
+    )
+
+
+__all__ = ["Finished", "Lane", "Preempted", "Running", "Waiting", "lanes_of"]
