@@ -16,6 +16,7 @@ app = typer.Typer(
     name="workbench",
     help="A time-travelling debugger for LLM inference, in the terminal."
     "\n\n`workbench [MODEL]` is short for `workbench run [MODEL]`.",
+    subcommand_metavar="[MODEL] | COMMAND [ARGS]...",
     add_completion=False,
     pretty_exceptions_enable=False,
 )
