@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine import events as ev
@@ -112,12 +112,6 @@ def _extend(state: State, request: Request, place: _Place, stop: int, hashes: li
             created=created,
         )
     )
-
-
-def samples_of(state: State, request: Request) -> Iterator[Request]:
-    """The waiting samples that start on the table of `request`."""
-    if request.samples > 1:
-        yield from [other for other in state.requests.values() if other.leader == request.id]
 
 
 def _event(kind: Callable[..., ev.Event], state: State, **fields: object) -> ev.Event:

@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from engine import events as ev
-from engine.commit import cache_full_blocks, samples_of
+from engine.commit import cache_full_blocks
 from engine.execution import NO_DETAILS, Choice, DetailsOf, Executor, Job, Limits, Outcome, Slice
 from engine.ids import request_id
 from engine.params import EngineOptions, RequestSpec
@@ -84,7 +84,7 @@ class Engine:
         self.limits = limits
         self.state = State(num_blocks, options.block_size, options.eviction)
         self.tokens = TokenLog()
-        self.scheduler = Scheduler(options, self.tokens)
+        self.scheduler = Scheduler(options, self.tokens, limits.shareable_prompt)
         self._executor = executor
         self._sink = sink
         self._make_stop_strings = stop_strings
@@ -99,7 +99,7 @@ class Engine:
         """
         check_vocabulary(spec.params, self.limits.vocab_size)
         prompt = len(spec.prompt_ids)
-        if (largest := max(spec.prompt_ids)) >= self.limits.vocab_size or min(spec.prompt_ids) < 0:
+        if (largest := max(spec.prompt_ids)) >= self.limits.vocab_size:
             size = self.limits.vocab_size
             raise RefusedError(f"token id {largest} is outside the vocabulary of {size}", largest, size)
         if prompt >= self.limits.max_context:
@@ -120,7 +120,11 @@ class Engine:
             raise RefusedError(f"n is {spec.n}; at most {limit} requests run at once", spec.n, limit)
 
     def submit(self, spec: RequestSpec) -> list[str]:
-        """Queue a request; returns its id, or the ids of its samples. One that can never run ends at once."""
+        """Queue a request; returns its id, or the ids of its samples. One that can never run ends at once.
+
+        Raises OptionError, and queues nothing, when it biases a token that the model does not have.
+        """
+        refused = self._refusal(spec)
         number = self.state.next_request
         ids = [request_id(number, sample if spec.n > 1 else None) for sample in range(spec.n)]
         room = max(1, self.limits.max_context - len(spec.prompt_ids))
@@ -135,9 +139,7 @@ class Engine:
                     prompt_ids=spec.prompt_ids,
                 )
             )  # fmt: skip
-        try:
-            self.check(spec)
-        except RefusedError as refused:
+        if refused is not None:
             for id_ in ids:
                 emit(
                     self._event(
@@ -147,6 +149,13 @@ class Engine:
                 )  # fmt: skip
         self._record(events)
         return ids
+
+    def _refusal(self, spec: RequestSpec) -> RefusedError | None:
+        try:
+            self.check(spec)
+        except RefusedError as refused:
+            return refused
+        return None
 
     def abort(self, request: str) -> None:
         """End a live request now, keeping what it has generated. KeyError when there is none of that id."""
@@ -179,7 +188,7 @@ class Engine:
 
         Raises StepFailedError when the forward pass raises: the step is rolled back and recorded, its
         requests wait again, and the engine can go on. A request ends in error when the failure names it
-        (an attribute `request_id`), or else when its steps fail twice in a row.
+        (an attribute `request_id`), or else when its steps fail twice without a token in between.
         """
         if not self.busy:
             return None
@@ -191,8 +200,11 @@ class Engine:
         try:
             outcome = self._executor.execute(job) if plan.batch else NOTHING
         except Exception as error:
-            self._fail(plan, error)
+            self._fail(error, self._to_end(plan, error))
             raise StepFailedError(f"step {plan.step} failed: {error or type(error).__name__}") from error
+        except BaseException as interrupt:
+            self._fail(interrupt, ())
+            raise
         return self._commit(plan, job, outcome, started, planned_ns)
 
     def run(self, max_steps: int | None = None) -> int:
@@ -226,7 +238,7 @@ class Engine:
         request = self.state.requests[work.request]
         if work.stop < request.num_tokens:
             return []
-        heirs = samples_of(self.state, request) if request.output_tokens == 0 else ()
+        heirs = self.state.heirs(request)
         return [self._choice(row, other) for other in (request, *heirs)]
 
     def _choice(self, row: int, request: Request) -> Choice:
@@ -256,11 +268,11 @@ class Engine:
         """Full blocks enter the tree; requests whose prompt is computed run, and so do their samples."""
         for work in plan.batch:
             request = self.state.requests[work.request]
-            if self.options.prefix_cache:
+            if self.scheduler.may_share(request):
                 cache_full_blocks(self.state, self.tokens, request, work.start, emit)
             if request.pending == 0 and request.state is RequestState.PREFILLING:
                 emit(self._event(ev.Started, request=request.id))
-                for sample in samples_of(self.state, request):
+                for sample in self.state.heirs(request):
                     emit(self._event(ev.Shared, request=sample.id, source=request.id))
 
     def _take_tokens(self, job: Job, outcome: Outcome, emit: Callable[[ev.Event], None]) -> None:
@@ -287,11 +299,13 @@ class Engine:
             self._stop_strings[request.id] = self._make_stop_strings(prompt, request.params.stop)
         return self._stop_strings[request.id]
 
-    def _fail(self, plan: Plan, error: Exception) -> None:
-        culprit = getattr(error, "request_id", None)
+    def _to_end(self, plan: Plan, error: Exception) -> tuple[str, ...]:
+        """Whom `error` ends: the request of the batch that it names, or else those that fail again."""
         failed = [self.state.requests[work.request] for work in plan.batch]
-        again = tuple(request.id for request in failed if request.failures > 0)
-        ended = again if culprit is None else (culprit,)
+        named = tuple(request.id for request in failed if request.id == getattr(error, "request_id", None))
+        return named or tuple(request.id for request in failed if request.failures > 0)
+
+    def _fail(self, error: BaseException, ended: tuple[str, ...]) -> None:
         results: list[ev.Event] = []
         message = f"{type(error).__name__}: {error}"
         self._emitter(results)(self._event(ev.StepFailed, error=message, ended=ended))

@@ -228,7 +228,7 @@ class StepCommitted(Event, frozen=True):
 class StepFailed(Event, frozen=True):
     """`execute` raised: every block the step could have written is dropped.
 
-    Its requests wait again, but `ended` (they failed twice in a row) finish with an error.
+    Its requests wait again, but `ended` (they failed twice without a token in between) finish with an error.
     """
 
     error: str

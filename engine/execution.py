@@ -103,8 +103,12 @@ class Executor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the model allows: positions, and the ids that end an output."""
+    """What the model allows: positions, the ids that end an output, and which KV requests may share.
+
+    Prompts longer than `shareable_prompt` have keys of their own (None: there is no such limit).
+    """
 
     max_context: int
     vocab_size: int
     eos_ids: frozenset[int] = frozenset()
+    shareable_prompt: int | None = None

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 SAMPLE_BITS = 7  # n is at most 64, and 0 means "the only sample"
 
 
 def request_id(number: int, sample: int | None = None) -> str:
     """The id of request `number`, or of one of its samples when it has several."""
     return str(number) if sample is None else f"{number}.{sample}"
+
+
+def sibling_ids(request: str, samples: int) -> Iterator[str]:
+    """The ids of all samples of the request that `request` is a sample of, itself included."""
+    number = int(request.partition(".")[0])
+    return (request_id(number, sample) for sample in range(samples))
 
 
 def request_code(request: str) -> int:

@@ -131,6 +131,7 @@ def _unpack(columns: Mapping[str, bytes]) -> State:
     state.evictable = EvictionOrder(state.tree, state.blocks, state.evictable.policy)
     for row in msgspec.msgpack.decode(columns["requests"], type=list[_RequestRow]):
         _place(state, _request(row))
+    state.waiting.sort()
     state.branch, state.step = scalars.branch, scalars.step
     state.next_request, state.next_arrival = scalars.next_request, scalars.next_arrival
     state.totals, state.batch = scalars.totals, scalars.batch
@@ -164,7 +165,6 @@ def _place(state: State, request: Request) -> None:
     state.requests[request.id] = request
     if request.state in (RequestState.WAITING, RequestState.PREEMPTED):
         state.waiting.append((request.rank, request.id))
-        state.waiting.sort()
         if not isinstance(request.wait, BehindOlder | AwaitsPrefill):
             state.fronts[request.id] = None
     else:

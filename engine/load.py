@@ -63,7 +63,8 @@ def count_blocks(config: ModelConfig, options: EngineOptions) -> int:
 
 
 def limits_of(config: ModelConfig) -> Limits:
-    return Limits(config.context_tokens, config.vocab_size, frozenset(config.eos_ids))
+    shareable = config.rope.original_tokens if config.rope.type == "dynamic" else None
+    return Limits(config.context_tokens, config.vocab_size, frozenset(config.eos_ids), shareable)
 
 
 def _memory_bytes() -> int:

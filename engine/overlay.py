@@ -62,6 +62,9 @@ class Overlay:
     def ref_count(self, block: int) -> int:
         return self._state.blocks.ref_count[block] + self._refs.get(block, 0)
 
+    def last_use(self, block: int) -> int:
+        return self._state.step + 1 if block in self._used_now else self._state.blocks.last_use[block]
+
     def find(self, need: int, protected: Sequence[int] = ()) -> Room | Short:
         """Room for `need` blocks without evicting `protected`, or how far it falls short. Decides nothing."""
         missing = need - self.free
@@ -157,8 +160,7 @@ class Overlay:
         tail = node.blocks[left - 1]
         if self.ref_count(tail) or tail in protected:
             return None
-        last_use = self._state.step + 1 if tail in self._used_now else self._state.blocks.last_use[tail]
-        return self._state.evictable.policy.key(last_use, node, tail, self._state.blocks)
+        return self._state.evictable.policy.key(self.last_use(tail), node, tail, self._state.blocks)
 
     def _trim(self, node: int) -> None:
         left = self._left(node, {}) - 1

@@ -8,6 +8,8 @@ from typing import Literal
 import msgspec
 
 MIB = 1 << 20
+_INT32 = 1 << 31
+_INT64 = 1 << 63
 
 Policy = Literal["fcfs", "lpm"]
 Eviction = Literal["lru"]
@@ -21,6 +23,10 @@ class OptionError(ValueError):
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
     if not condition:
         raise OptionError(f"{name} is {value!r}: {allowed}")
+
+
+def _fits_64_bits(name: str, value: int) -> None:
+    _require(-_INT64 <= value < _INT64, name, value, "it must fit 64 bits")
 
 
 def _finite(name: str, value: float) -> None:
@@ -59,6 +65,10 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
         _finite("repetition_penalty", self.repetition_penalty)
         _require(self.repetition_penalty > 0, "repetition_penalty", self.repetition_penalty, "it must be above 0")
         _require(all(self.stop), "stop", self.stop, "a stop string must not be empty")
+        if self.seed is not None:
+            _fits_64_bits("seed", self.seed)
+        for token in self.stop_ids:
+            _require(0 <= token < _INT32, "stop_ids", token, "it is no token id")
         for token, bias in self.logit_bias.items():
             _require(token >= 0, "logit_bias", token, "token ids are not negative")
             _finite(f"logit_bias[{token}]", bias)
@@ -81,6 +91,9 @@ class RequestSpec(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         _require(len(self.prompt_ids) > 0, "prompt", "", "it must have at least one token")
+        for token in (min(self.prompt_ids), max(self.prompt_ids)):
+            _require(0 <= token < _INT32, "prompt", token, "it is no token id")
+        _fits_64_bits("priority", self.priority)
         _require(1 <= self.n <= 64, "n", self.n, "it must be between 1 and 64")
 
 
@@ -118,4 +131,5 @@ class EngineOptions(msgspec.Struct, frozen=True):
         _require(self.token_budget >= 1, "token_budget", self.token_budget, "it must be at least 1")
         _require(self.policy in ("fcfs", "lpm"), "policy", self.policy, "use fcfs or lpm")
         _require(self.eviction == "lru", "eviction", self.eviction, "use lru")
+        _fits_64_bits("seed", self.seed)
         _require(self.threads is None or self.threads >= 1, "threads", self.threads, "it must be at least 1")

@@ -112,7 +112,7 @@ class LastTokenNeeded(Reason, frozen=True, tag="last_token_needed"):
 
 
 class CacheOff(Reason, frozen=True, tag="cache_off"):
-    """The prefix cache is switched off."""
+    """The prefix cache is switched off, or the prompt is too long to share its keys (dynamic rope)."""
 
 
 MatchEnd: TypeAlias = Diverged | BlockNotFull | NeverComputed | EvictedEarlier | LastTokenNeeded | CacheOff

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby, islice
 
 from engine import events as ev
-from engine.kv.prefix import Match, find, match, no_cache
+from engine.kv.prefix import Match, match, no_cache
 from engine.kv.radix import chain_hashes
 from engine.overlay import Overlay, Room, Short, Victim
 from engine.params import EngineOptions
@@ -34,6 +34,8 @@ from engine.reasons import (
 from engine.state import Request, RequestState, State
 from engine.tokens import TokenSource
 
+MOST_COMPARED = 128  # waiting requests that longest-prefix-match compares: all of them would cost every step
+
 
 @dataclass(slots=True)
 class Plan:
@@ -47,9 +49,10 @@ class Plan:
 class Scheduler:
     """Plans steps under `options`. Holds nothing a plan depends on, only remembered prompt hashes."""
 
-    def __init__(self, options: EngineOptions, log: TokenSource) -> None:
+    def __init__(self, options: EngineOptions, log: TokenSource, shareable_prompt: int | None = None) -> None:
         self.options = options
         self._log = log
+        self._shareable_prompt = shareable_prompt
         self._hashes: dict[str, tuple[int, list[int]]] = {}
 
     def plan(self, state: State) -> Plan:
@@ -68,25 +71,33 @@ class Scheduler:
     def forget(self, request: str) -> None:
         self._hashes.pop(request, None)
 
+    def may_share(self, request: Request) -> bool:
+        """Whether its full blocks may be other requests', and theirs its own."""
+        limit = self._shareable_prompt
+        return self.options.prefix_cache and (limit is None or request.prompt_tokens <= limit)
+
     def match(self, state: State, request: Request) -> Match:
-        if not self.options.prefix_cache:
+        if not self.may_share(request):
             return no_cache()
         hashes = self.hashes_of(request, state.blocks.block_size)
         return match(state, self._log, self._log.tokens_of(request.id), hashes)
 
     def admission_order(self, state: State) -> Iterator[Request]:
-        """Waiting requests, first to be admitted first."""
-        waiting = (state.requests[id_] for _, id_ in state.waiting)
+        """Requests that wait to be admitted, first to be admitted first."""
+        everyone = (state.requests[id_] for _, id_ in state.waiting)
+        waiting = (request for request in everyone if request.leader is None)
         if self.options.policy == "fcfs":
             return waiting
-        return iter(sorted(waiting, key=lambda r: (-r.priority, -self._cached(state, r), r.arrival)))
+        compared = islice(waiting, MOST_COMPARED)
+        first = sorted(compared, key=lambda r: (-r.priority, -self._cached_blocks(state, r), r.arrival))
+        return chain(first, waiting)
 
-    def _cached(self, state: State, request: Request) -> int:
-        """Blocks of the longest cached prefix: what the longest-prefix-match policy goes by."""
-        if request.leader is not None or not self.options.prefix_cache:
+    def _cached_blocks(self, state: State, request: Request) -> int:
+        """Length of the cached prefix: what the longest-prefix-match policy goes by."""
+        if not self.may_share(request):
             return 0
-        hashes = self.hashes_of(request, state.blocks.block_size)
-        return len(find(state, self._log, self._log.tokens_of(request.id), hashes).blocks)
+        size = state.blocks.block_size
+        return len(state.tree.walk(self.hashes_of(request, size)[: (request.num_tokens - 1) // size]).blocks)
 
 
 class _Planning:
@@ -123,41 +134,44 @@ class _Planning:
         if self._left == 0:
             self._wait(request, self._budget_spent(1))
             return
-        if self._needs_block(request):
-            room = self._make_room(request)
-            if room is None:
+        while self._needs_block(request):
+            found = self._overlay.find(1)
+            if isinstance(found, Room):
+                self._give_block(request, found)
+                break
+            if self._make_room(request, found) is request:
                 return
-            self._give_block(request, room)
         self._schedule(request, "decode", request.computed, 1)
 
     def _needs_block(self, request: Request) -> bool:
         index = request.computed // self._state.blocks.block_size
         return index == len(request.table) or self._overlay.ref_count(request.table[index]) > 1
 
-    def _make_room(self, request: Request) -> Room | None:
-        """One block for `request`, preempting the last-come until there is one; None when it is itself that."""
-        while isinstance(found := self._overlay.find(1), Short):
-            victim = max(self._running.values(), key=lambda other: other.rank)
-            if len(self._running) == 1:
-                self._finish_full(victim)
-            else:
-                self._preempt(victim, request, found)
-            if victim is request:
-                return None
-        return found
+    def _make_room(self, needy: Request, short: Short) -> Request:
+        """Take its blocks from the last-come request, which may be `needy` itself; who that was.
+
+        Even alone a request may have to give way: blocks that it computed twice pin the cached ones that it
+        could use instead, and does when it comes back.
+        """
+        victim = max(self._running.values(), key=lambda other: other.rank)
+        if blocks_for(victim.num_tokens, self._state.blocks.block_size) > self._state.blocks.num_blocks:
+            self._finish_full(victim)
+        else:
+            self._preempt(victim, needy, short)
+        self._drop(victim)
+        return victim
 
     def _finish_full(self, request: Request) -> None:
-        """Nobody is left to preempt: the request has filled the whole pool."""
+        """The request has filled the whole pool: it could not go on even if it were alone."""
         self._emit(
             ev.Finished,
             request=request.id,
             reason="length",
             detail="kv_full",
             output_tokens=request.output_tokens,
-            need=len(request.table) + 1,
+            need=blocks_for(request.num_tokens, self._state.blocks.block_size),
             limit=self._state.blocks.num_blocks,
         )
-        self._drop(request)
 
     def _preempt(self, victim: Request, needy: Request, short: Short) -> None:
         others = tuple(other for other in self._running if other not in (victim.id, needy.id))
@@ -169,7 +183,6 @@ class _Planning:
             released_blocks=len(victim.table),
             recompute_tokens=victim.computed,
         )
-        self._drop(victim)
         self._victim = victim.id
 
     def _drop(self, request: Request) -> None:
@@ -209,8 +222,6 @@ class _Planning:
 
     def _admit(self) -> None:
         for request in self._scheduler.admission_order(self._state):
-            if request.leader is not None:
-                continue
             reason = self._try_admit(request)
             if reason is not None:
                 self._wait(request, reason)
@@ -281,9 +292,7 @@ class _Planning:
 
     def _samples(self, request: Request) -> int:
         """How many requests will run on this one's prefill: itself and the samples that wait for it."""
-        if request.samples == 1:
-            return 1
-        return 1 + sum(other.leader == request.id for other in self._state.requests.values())
+        return 1 + len(self._state.heirs(request))
 
     def _copies(self, request: Request, samples: int) -> int:
         """Blocks that samples will copy when they first write into the last, partly filled one."""
@@ -291,9 +300,10 @@ class _Planning:
 
     def _settle_queue(self) -> None:
         """Requests whose standing reason is older than this plan are behind whoever was considered."""
-        for id_ in list(self._state.fronts):
-            if id_ not in self._considered and id_ not in self._running:
-                self._wait(self._state.requests[id_], BehindOlder())
+        fronts = [self._state.requests[id_] for id_ in self._state.fronts]
+        for request in sorted(fronts, key=lambda request: request.rank):
+            if request.id not in self._considered:
+                self._wait(request, BehindOlder())
 
     # -- saying it -----------------------------------------------------------------------------------
 
@@ -321,7 +331,7 @@ class _Planning:
                 blocks=blocks,
                 tokens=len(blocks) * columns.block_size,
                 hits=sum(columns.hits[block] for block in blocks),
-                last_use_step=max(columns.last_use[block] for block in blocks),
+                last_use_step=max(map(self._overlay.last_use, blocks)),
                 policy=self._state.evictable.policy.name,
                 for_request=request.id,
             )

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from engine import events as ev
-from engine.ids import request_code
+from engine.ids import request_code, sibling_ids
 from engine.kv.blocks import NO_NODE, Blocks
 from engine.kv.eviction import POLICIES, EvictionOrder
 from engine.kv.radix import Ghost, RadixTree
@@ -50,7 +50,7 @@ class Request:
     cached_tokens: int = 0  # of those, taken from the tree at the latest admission
     table: list[int] = field(default_factory=list)
     preemptions: int = 0
-    failures: int = 0  # failed steps in a row
+    failures: int = 0  # failed steps since its latest token
     wait: WaitReason | None = None  # why it was not scheduled, None when it was
 
     @property
@@ -110,6 +110,13 @@ class State:
     def apply_all(self, events: Sequence[ev.Event]) -> None:
         for event in events:
             self.apply(event)
+
+    def heirs(self, request: Request) -> list[Request]:
+        """The waiting samples that will start on the table of `request`."""
+        if request.samples == 1:
+            return []
+        siblings = map(self.requests.get, sibling_ids(request.id, request.samples))
+        return [other for other in siblings if other is not None and other.leader == request.id]
 
     def roll_back(self, ended: Sequence[str] = ()) -> None:
         """Undo what a step without commit could have written: its requests wait again, or end.
@@ -207,7 +214,6 @@ class State:
             request = self.requests[work.request]
             assert request.computed == work.start
             request.computed = work.stop
-            request.failures = 0
             for index in range(work.start // size, (work.stop - 1) // size + 1):
                 self.blocks.fill[request.table[index]] = min(size, work.stop - index * size)
             self.totals.computed_tokens += work.tokens
@@ -240,6 +246,7 @@ class State:
         request = self.requests[event.request]
         assert event.position == request.num_tokens == request.computed
         request.num_tokens += 1
+        request.failures = 0
         self.totals.output_tokens += 1
 
     def _finished(self, event: ev.Finished) -> None:
@@ -294,7 +301,7 @@ class State:
     def _forget(self, request: Request) -> None:
         del self.requests[request.id]
         self.totals.finished += 1
-        heirs = [other for other in self.requests.values() if other.leader == request.id]
+        heirs = self.heirs(request)
         for heir in heirs:
             heir.leader = None if heir is heirs[0] else heirs[0].id
             self._explain(heir, Arrived() if heir is heirs[0] else AwaitsPrefill(heirs[0].id))

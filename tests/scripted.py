@@ -34,12 +34,14 @@ def expected_output(prompt: Sequence[int], count: int, sample: int = 0) -> list[
 
 
 class ScriptedExecutor:
-    """Slots of `num_blocks` blocks; `fault` may raise before anything is chosen."""
+    """Slots of `num_blocks` blocks; `fault` may raise before anything is chosen, `fault_at_choice` is raised
+    where something is."""
 
     def __init__(self, num_blocks: int, block_size: int) -> None:
         self.block_size = block_size
         self.slots = [UNWRITTEN] * (num_blocks * block_size)
         self.fault: Callable[[], None] = lambda: None
+        self.fault_at_choice: BaseException | None = None
 
     def execute(self, job: Job) -> Outcome:
         for copy in job.copies:
@@ -50,6 +52,8 @@ class ScriptedExecutor:
             for position, token in enumerate(part.token_ids, part.work.start):
                 self.slots[self._slot(part, position)] = token
         self.fault()
+        if job.choices and self.fault_at_choice is not None:
+            raise self.fault_at_choice
         tokens = [next_token(self._read(job.slices[c.row]), c.sample) for c in job.choices]
         return Outcome(tokens, [None] * len(tokens), NO_DETAILS, 0, 0)
 
@@ -68,11 +72,16 @@ class ScriptedExecutor:
 
 
 def scripted_engine(
-    num_blocks: int = 64, sink: Sink | None = None, max_context: int = 10_000, **options: object
+    num_blocks: int = 64,
+    sink: Sink | None = None,
+    max_context: int = 10_000,
+    shareable_prompt: int | None = None,
+    **options: object,
 ) -> Engine:
     chosen = EngineOptions(**options)  # type: ignore[arg-type]
     executor = ScriptedExecutor(num_blocks, chosen.block_size)
-    return Engine(executor, Limits(max_context, VOCAB), num_blocks, chosen, sink)
+    limits = Limits(max_context, VOCAB, shareable_prompt=shareable_prompt)
+    return Engine(executor, limits, num_blocks, chosen, sink)
 
 
 def spec(prompt: Sequence[int], max_tokens: int = 8, n: int = 1, priority: int = 0) -> RequestSpec:

@@ -74,7 +74,7 @@ def outputs(engine: Engine, ids: Sequence[str], prompt: Sequence[int]) -> list[l
 def test_tokens_do_not_depend_on_the_schedule(arrivals, setup, slack, data) -> None:
     """Whatever the batch, chunks, blocks, cache, policy, preemption, n and aborts: the reference's tokens."""
     size = setup["block_size"]
-    largest = max(-(-(len(p) + m) // size) + n for (p, m, n, _), _ in arrivals)
+    largest = max(-(-(len(p) + m) // size) + n - 1 for (p, m, n, _), _ in arrivals)
     sink = Recorded()
     engine = scripted_engine(largest + slack // size, sink, **setup)
     pending = sorted(arrivals, key=lambda arrival: arrival[1])
@@ -85,10 +85,13 @@ def test_tokens_do_not_depend_on_the_schedule(arrivals, setup, slack, data) -> N
         while pending and (pending[0][1] <= steps or not engine.busy):
             (prompt, count, n, priority), _ = pending.pop(0)
             submitted.append((engine.submit(spec(prompt, count, n, priority)), prompt, count))
-        engine.step()
+        step = engine.step()
         steps += 1
         engine.state.check_invariants()
         assert steps < 3000, "the schedule makes no progress"
+        assert step is not None
+        gave_way = any(isinstance(event, ev.Preempted | ev.Finished) for event in step.plan.events)
+        assert step.plan.batch or gave_way, "a step for nothing"
         if engine.busy and data.draw(st.integers(0, 30)) == 0:
             victim = data.draw(st.sampled_from(sorted(engine.state.requests)))
             engine.abort(victim)
@@ -158,6 +161,61 @@ def _fault(executor: ScriptedExecutor, engine: Engine):
         raise RuntimeError("injected")
 
     return fault
+
+
+def test_a_request_that_fails_again_before_its_next_token_ends() -> None:
+    """Its first chunk computes well every time: only a token is progress."""
+    engine = scripted_engine(16, block_size=4, token_budget=3, prefix_cache=False)
+    executor = engine._executor
+    assert isinstance(executor, ScriptedExecutor)
+    executor.fault_at_choice = RuntimeError("no such logit")
+    engine.submit(spec(range(9), 4))
+    failures = 0
+    for _ in range(20):
+        try:
+            if engine.step() is None:
+                break
+        except StepFailedError:
+            failures += 1
+    assert failures == 2
+    assert not engine.busy
+
+
+@pytest.mark.parametrize(("culprit", "left"), [("1", ["2"]), ("9", ["1", "2"])])
+def test_a_failure_that_names_a_request_ends_that_one(culprit: str, left: list[str]) -> None:
+    """A name that is not in the batch helps nobody: then two failures in a row end all of it."""
+    engine = scripted_engine(16, block_size=4)
+    executor = engine._executor
+    assert isinstance(executor, ScriptedExecutor)
+    executor.fault_at_choice = RuntimeError("too long")
+    executor.fault_at_choice.request_id = culprit  # type: ignore[attr-defined]
+    for token in (1, 2):
+        engine.submit(spec([token], 4))
+    with pytest.raises(StepFailedError):
+        engine.step()
+    assert list(engine.state.requests) == left
+    with pytest.raises(StepFailedError):
+        engine.step()
+    assert not engine.busy
+
+
+def test_an_interrupted_step_is_rolled_back_and_recorded() -> None:
+    """Nothing may be left half done: a later plan would take a block that was never copied for one that was."""
+    sink = Recorded()
+    engine = scripted_engine(16, sink, block_size=4)
+    executor = engine._executor
+    assert isinstance(executor, ScriptedExecutor)
+    ids = engine.submit(spec([1] * 6, 6, n=2))
+    engine.step()
+    executor.fault_at_choice = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        engine.step()
+    engine.state.check_invariants()
+    assert engine.state.batch == ()
+    executor.fault_at_choice = None
+    engine.run()
+    assert outputs(engine, ids, [1] * 6) == [expected_output([1] * 6, 6, sample) for sample in range(2)]
+    assert keyframe.pack(sink.fold(16, 4)) == keyframe.pack(engine.state)
 
 
 def test_an_unfinished_step_folds_like_a_failed_one() -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+import pytest
+
 from engine import events as ev
 from engine.engine import Engine
+from engine.params import OptionError, RequestSpec, SamplingParams
 from engine.reasons import (
     AfterPreemption,
     AwaitsPrefill,
@@ -162,3 +167,118 @@ def test_a_plan_changes_nothing() -> None:
         assert engine.scheduler.plan(engine.state) == engine.scheduler.plan(engine.state)
         assert keyframe.pack(engine.state) == before
         engine.step()
+
+
+def ends(engine: Engine) -> list[tuple[str, str, str]]:
+    """Run to the end; (request, reason, detail) of everything that finished."""
+    finished: list[ev.Event] = []
+    for _ in range(200):
+        if (step := engine.step()) is None:
+            return [(e.request, e.reason, e.detail) for e in finished if isinstance(e, ev.Finished)]
+        finished += [*step.plan.events, *step.results]
+    raise AssertionError(f"still live: {waits(engine)}")
+
+
+def test_samples_that_share_the_whole_pool_end_with_length_when_it_is_full() -> None:
+    """Two samples share all four blocks, and each needs a fifth: to wait for one would be to wait for ever."""
+    engine = scripted_engine(4, block_size=4)
+    engine.submit(spec(range(16), 8, n=2))
+    engine.submit(spec([7], 1))
+    assert ends(engine) == [
+        ("1.1", "length", "kv_full"),
+        ("1.0", "length", "kv_full"),
+        ("2", "length", "max_tokens"),
+    ]
+
+
+def test_a_request_alone_gives_way_to_itself_where_it_pins_blocks_that_it_computed_twice() -> None:
+    """All three compute the same prompt at once; the blocks of the third hang below the first's in the tree."""
+    engine = scripted_engine(5, block_size=1, token_budget=3)
+    for count in (1, 2, 4):
+        engine.submit(spec([0], count))
+    assert ends(engine) == [(request, "length", "max_tokens") for request in ("1", "2", "3")]
+    assert engine.state.totals.preemptions == 1
+
+
+def test_room_is_made_until_it_is_not_needed_any_more() -> None:
+    """Once the sibling that shares the block is preempted, the block can be written without a copy."""
+    engine = scripted_engine(3, block_size=4, token_budget=5)
+    engine.submit(spec([1] * 6, 3, n=2))
+    engine.step()
+    engine.submit(spec([2] * 2, 3, priority=1))
+    engine.step()
+    step = engine.step()
+    assert step is not None
+    preempted = [e for e in step.plan.events if isinstance(e, ev.Preempted)]
+    assert [(e.request, e.reason) for e in preempted] == [("1.1", NeededBlocks("1.0", 1, 0, 0, ("2",)))]
+    assert [work.request for work in step.plan.batch] == ["2", "1.0"]
+    assert engine.state.requests["1.0"].preemptions == 0
+
+
+def test_an_eviction_says_when_the_block_was_last_used() -> None:
+    """Blocks that a request gave up in this very step were in use until now."""
+    engine = scripted_engine(6, block_size=2)
+    for token in (1, 2):
+        engine.submit(spec([token] * 4, 12))
+    while not (evicted := planned(engine, ev.Evicted)):
+        pass
+    first = evicted[0]
+    assert isinstance(first, ev.Evicted)
+    assert first.last_use_step == first.step
+
+
+def test_longest_prefix_match_compares_the_first_to_come_only() -> None:
+    """Comparing ten thousand prompts every step would cost more than the hits save."""
+    engine = scripted_engine(64, block_size=2, max_running=1, policy="lpm")
+    engine.submit(spec([1, 2, 3, 4, 5], 1))
+    engine.run()
+    for token in range(200):
+        engine.submit(spec([token % 50, 9, 9], 1))
+    engine.submit(spec([1, 2, 3, 4, 9], 1))
+    engine.submit(spec([1, 2, 3, 4, 9], 1, priority=1))
+    order = [planned(engine, ev.Admitted)[0].request for _ in range(2)]  # type: ignore[attr-defined]
+    assert order == ["203", "2"]
+
+
+def test_what_waits_is_settled_in_order_of_rank() -> None:
+    """Not in the order in which the reasons changed: a state that was folded from a keyframe has lost that."""
+    engine = scripted_engine(64, block_size=4, max_running=1)
+    engine.submit(spec([1], 3))
+    engine.step()
+    for priority in (0, 1, 3, 2):
+        engine.submit(spec([2], 3, priority=priority))
+    ranks = [engine.state.requests[e.request].rank for e in planned(engine, ev.Waiting)[1:]]  # type: ignore[attr-defined]
+    assert len(ranks) == 3
+    assert all(a < b for a, b in pairwise(ranks))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: RequestSpec((1,), SamplingParams(logit_bias={999: 1.0})),
+        lambda: RequestSpec((1, -1)),
+        lambda: RequestSpec((1, 1 << 40)),
+        lambda: RequestSpec((1,), priority=1 << 64),
+        lambda: RequestSpec((1,), SamplingParams(seed=1 << 64)),
+        lambda: RequestSpec((1,), SamplingParams(stop_ids=(1 << 40,))),
+    ],
+)
+def test_a_request_that_makes_no_sense_leaves_no_trace(make) -> None:
+    engine = scripted_engine(8, block_size=4)
+    with pytest.raises(OptionError):
+        engine.submit(make())
+    assert not engine.busy
+    assert engine.state.totals.submitted == 0
+    assert engine.submit(spec([1])) == ["1"]
+
+
+def test_a_prompt_whose_keys_depend_on_its_length_shares_nothing() -> None:
+    """Dynamic rope turns the keys of a prompt longer than the trained length by an angle of its own."""
+    engine = scripted_engine(64, block_size=2, shareable_prompt=6)
+    for prompt, cached in (([1] * 6, 0), ([1] * 7, 0), ([1] * 8, 0), ([1] * 6, 4)):
+        before = engine.state.blocks.cached
+        engine.submit(spec(prompt, 1))
+        admitted = planned(engine, ev.Admitted)[0]
+        assert isinstance(admitted, ev.Admitted)
+        assert admitted.cached_tokens == cached
+        assert len(prompt) == 6 or engine.state.blocks.cached == before

@@ -78,7 +78,6 @@ class RadixTree:
         self.nodes: dict[int, Node] = {ROOT: Node(ROOT, NO_NODE, 0, 0)}
         self.next_id = ROOT + 1
         self.ghosts: dict[int, Ghost] = {}  # oldest first, at most num_blocks
-        self.version = 0  # grows with every change of shape
 
     @property
     def root(self) -> Node:
@@ -114,7 +113,6 @@ class RadixTree:
         self.nodes[node].blocks.extend(blocks)
         for block in blocks:
             self._blocks.node[block] = node
-        self.version += 1
 
     def split(self, node: int, child: int, at: int, step: int) -> None:
         """`node` keeps its first `at` blocks; the rest and its children move to the new node `child`."""
@@ -130,7 +128,6 @@ class RadixTree:
             self._blocks.node[block] = child
         for below in lower.children.values():
             self.nodes[below].parent = child
-        self.version += 1
 
     def trim(self, node: int, blocks: Sequence[int], ghost: Ghost) -> None:
         """Evict `blocks`, the tail of leaf `node`, last one first; an empty node disappears."""
@@ -145,7 +142,6 @@ class RadixTree:
             leaf.blocks.pop()
             self._remember(hash_, ghost)
             self._blocks.evict(block)
-        self.version += 1
 
     def _remember(self, hash_: int, ghost: Ghost) -> None:
         self.ghosts.pop(hash_, None)
