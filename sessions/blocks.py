@@ -25,11 +25,7 @@ class BlockQueries(Tables):
 
     def last_change(self, block: int, step: int | None = None, branch: int = 0) -> BlockChange | None:
         """The latest change of a block up to and including `step`."""
-        found = self._records(
-            BlockChange,
-            "SELECT * FROM blocks WHERE branch = ? AND block = ? AND step <= ? ORDER BY seq DESC LIMIT 1",
-            branch, block, FOREVER if step is None else step,
-        )  # fmt: skip
+        found = self.latest_changes(block, FOREVER if step is None else step, 1, branch)
         return found[0] if found else None
 
     def block_changes(self, step: int, branch: int = 0) -> list[BlockChange]:

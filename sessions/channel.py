@@ -11,6 +11,7 @@ from typing import BinaryIO, Final, TypeVar
 
 import msgspec
 
+from sessions.records import Captured
 from sessions.scratch import Place
 
 Message = TypeVar("Message", bound=msgspec.Struct)
@@ -20,10 +21,11 @@ _encoder: Final = msgspec.msgpack.Encoder()
 
 
 class Said(msgspec.Struct, frozen=True, array_like=True):
-    """Something to record: `events` as lines of JSON, and where the logits of their tokens lie."""
+    """Something to record: `events` as lines of JSON, where the logits of their tokens lie, tensors to keep."""
 
     events: bytes = b""
     logits: Place | None = None
+    tensors: tuple[Captured, ...] = ()
     ends_step: bool = False
     flush: bool = False
 

@@ -15,6 +15,7 @@ from sessions.channel import Report, Said, receive, send
 from sessions.creating import create_session
 from sessions.errors import RecorderError
 from sessions.header import Header
+from sessions.records import Captured
 from sessions.scratch import Place, Scratch
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
@@ -58,6 +59,10 @@ class Recorder:
         while self._latest.steps < self._steps - 1:
             self._hear()
         self._raise_error()
+
+    def capture(self, tensors: Sequence[Captured]) -> None:
+        """Keep tensors of the step under way; they are written with it."""
+        self._send(Said(tensors=tuple(tensors)))
 
     def flush(self) -> None:
         """Return when everything said so far is in the file. Raises RecorderError when it is not."""

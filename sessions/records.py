@@ -209,6 +209,15 @@ class TensorKey(msgspec.Struct, frozen=True):
     start: int
 
 
+class Captured(msgspec.Struct, frozen=True):
+    """A tensor to keep: its elements in `data` are little endian, row-major; `dtype` as in `TensorRow`."""
+
+    key: TensorKey
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+
 class TensorRow(msgspec.Struct, frozen=True):
     """A captured tensor without its bytes: `dtype` as in safetensors (`F32`, `BF16`), shape outermost first."""
 

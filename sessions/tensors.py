@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
 from sessions.compression import compress, decompress
 from sessions.errors import SessionError
-from sessions.records import TensorKey, TensorRow
+from sessions.records import Captured, TensorKey, TensorRow
 from sessions.rows import Row
 from sessions.tables import Tables
 
 MAX_TENSOR_BYTES = 1 << 30
 
 
-def tensor_row(key: TensorKey, dtype: str, shape: Sequence[int], data: bytes) -> Row:
-    """The row for a tensor of `dtype` (`F32`, `F16`, `BF16`) whose little endian elements are `data`."""
-    packed = compress(data)
-    return (*msgspec.structs.astuple(key), dtype, msgspec.json.encode(tuple(shape)).decode(), packed)
+def tensor_row(tensor: Captured) -> Row:
+    """The row of `tensors` for a captured tensor."""
+    shape = msgspec.json.encode(tensor.shape).decode()
+    return (*msgspec.structs.astuple(tensor.key), tensor.dtype, shape, compress(tensor.data))
 
 
 class TensorQueries(Tables):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,9 @@ from sessions.explaining import Explainer
 from sessions.header import read_header
 from sessions.keyframes import MAX_EVENTS
 from sessions.ledger import Ledger
+from sessions.records import Captured
 from sessions.scratch import Logits
+from sessions.tensors import tensor_row
 from sessions.vocabulary import vocabulary_of
 
 WAL_PAGES: Final = 4096
@@ -46,6 +48,10 @@ class Writer:
     def take(self, events: Sequence[ev.Event], logits: Logits | None = None) -> None:
         """Turn what was said into rows; tokens are explained from `logits` [tokens, vocab]."""
         self._ledger.take(events, self._explainer.explain(events, logits))
+
+    def capture(self, tensors: Iterable[Captured]) -> None:
+        """Turn captured tensors into rows."""
+        self._ledger.rows.add_all("tensors", map(tensor_row, tensors))
 
     def write(self) -> None:
         """Write all rows in one transaction. Raises RecorderError."""

@@ -54,7 +54,10 @@ class WriterLoop:
         self._close()
 
     def _take(self, said: Said) -> None:
-        if self._lost is not None or not said.events:
+        if self._lost is not None:
+            return
+        self._writer.capture(said.tensors)
+        if not said.events:
             return
         events = [ev.decode(line) for line in said.events.split(b"\n")]
         try:

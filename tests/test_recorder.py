@@ -5,21 +5,25 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from engine import events as ev
 from engine.engine import Engine
 from sessions.creating import create_session, seal_file
-from sessions.errors import RecorderError
+from sessions.errors import RecorderError, SessionError
 from sessions.places import default_path, file_system, place_for, side_files
 from sessions.reader import Session
 from sessions.recorder import Recorder
+from sessions.records import Captured, TensorKey
 from sessions.writer import Writer
 from tests.fold_process import digest
 from tests.recorded import DEMO_HEADER, engine_on, run_demo
@@ -50,6 +54,28 @@ def test_a_run_is_recorded_and_leaves_one_file(tmp_path) -> None:
     with Session.open(path) as session:
         assert digest(session.state_at(session.last_step())) == digest(engine.state)
         assert session.details("1", 12) is not None
+
+
+def test_captured_tensors_come_back(tmp_path) -> None:
+    path = tmp_path / "run.wbs"
+    key = TensorKey(0, 3, "1", 2, "attn_out", 7)
+    large = Captured(key, "F32", (1, 300_000), bytes(1_200_000))
+    small = Captured(replace(key, layer=None, stage="final_norm"), "BF16", (2, 3), bytes(range(12)))
+    recorder = Recorder(path, DEMO_HEADER)
+    recorder.capture([large, small])
+    recorder.close()
+    with Session.open(path) as session:
+        found = session.tensors(3)
+        assert [(row.key, row.dtype, row.shape) for row in found] == [
+            (tensor.key, tensor.dtype, tensor.shape) for tensor in (large, small)
+        ]
+        assert [session.tensor_bytes(row) for row in found] == [large.data, small.data]
+        assert session.tensors(4) == []
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE tensors SET data = 'x'")
+        connection.commit()
+    with Session.open(path) as session, pytest.raises(SessionError, match="tensor 1 is damaged"):
+        session.tensor_bytes(found[0])
 
 
 def test_a_reader_sees_the_step_before_as_soon_as_commit_returns(tmp_path) -> None:

@@ -144,6 +144,8 @@ def test_steps_carry_the_counts_of_the_state_and_the_batch(demo) -> None:
         assert row.owned_blocks == state.blocks.owned
         assert row.tokens == sum(work.tokens for work in row.works) == row.prefill_tokens + row.decode_tokens
         assert row.output_tokens == state.totals.output_tokens
+        [counts] = session.step_counts(row.step, row.step)
+        assert counts == (row.step, len(state.waiting), row.running, row.tokens, row.owned_blocks)
         plan = next(r.event for r in session.events_of_step(row.step) if isinstance(r.event, ev.Scheduled))
         assert row.works == plan.batch
 
@@ -216,6 +218,7 @@ def test_block_history_ends_in_the_state_of_the_block(demo) -> None:
             change = session.last_change(block, step)
             seen = ("free", 0) if change is None else (change.state, change.ref_count)
             assert seen == (state.blocks.state(block), state.blocks.ref_count[block])
+    assert session.latest_changes(3, 99, 2) == session.block_history(3)[:-3:-1]
     changes = [change for step in range(session.last_step() + 1) for change in session.block_changes(step)]
     histories = [change for block in range(DEMO_HEADER.num_blocks) for change in session.block_history(block)]
     assert sorted(changes, key=lambda c: (c.block, c.seq)) == histories

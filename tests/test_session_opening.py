@@ -18,8 +18,6 @@ from engine import keyframe
 from sessions.compression import compress, decompress
 from sessions.errors import SessionError
 from sessions.reader import Session
-from sessions.records import TensorKey
-from sessions.tensors import tensor_row
 from tests.recorded import DEMO_HEADER, engine_on, record_demo, writer_on
 from tests.scripted import spec
 
@@ -150,19 +148,6 @@ def test_unknown_requests_events_and_branches(session) -> None:
 )
 def test_only_one_select_is_answered(session, sql) -> None:
     assert "the query cannot be answered" in refusal(session, lambda opened: list(opened.query(sql).rows))
-
-
-def test_captured_tensors_come_back(tmp_path) -> None:
-    writer = writer_on(tmp_path / "run.wbs", DEMO_HEADER)
-    writer.close()
-    key = TensorKey(0, 3, "1", 2, "attn_out", 7)
-    row = tensor_row(key, "F32", (2, 3), bytes(range(24)))
-    change(tmp_path / "run.wbs", "INSERT INTO tensors VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)", *row)
-    with Session.open(tmp_path / "run.wbs") as session:
-        [found] = session.tensors(3)
-        assert (found.key, found.dtype, found.shape) == (key, "F32", (2, 3))
-        assert session.tensor_bytes(found) == bytes(range(24))
-        assert session.tensors(4) == []
 
 
 @pytest.mark.parametrize("cut_off", [False, True], ids=["closed", "with a log"])
