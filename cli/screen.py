@@ -74,7 +74,7 @@ def run_recorded(session: str, look: Look) -> int:
     from workbench.app import run_app
     from workbench.source import Recorded
 
-    return run_app(Recorded(path), glyphs=look.glyphs, theme=look.theme)
+    return run_app(Recorded(path, engine_command()), glyphs=look.glyphs, theme=look.theme)
 
 
 def _requests(

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from textual.command import Provider
 
     from workbench.desk import Desk
+    from workbench.model_behind import ModelBehind
 
 VIEW_SHEETS = sorted(Path(__file__).parent.glob("views/*.tcss"))
 """How each view lays its panes out; the panes' own sheet is stronger than a view's DEFAULT_CSS."""
@@ -102,7 +103,8 @@ class WorkbenchApp(App[int]):
         self.actions = ActionBook(self, keymap or {})
         self.desk: Desk | None = None
         self.link: EngineLink | None = None
-        self.inspections = Inspections(self._send, lambda: self.engine.why_not)
+        self.behind: ModelBehind | None = None
+        self.inspections = Inspections(self._send_look, lambda: self.engine.why_no_look)
         self.fatal: pr.Fatal | None = None
         self._views: dict[str, View] = {}
         self._trail: list[str] = []  # views opened before this one, for going back
@@ -111,6 +113,7 @@ class WorkbenchApp(App[int]):
         self._look = False
         self._pending = False
         self._painted = 0.0
+        self._leaving = False
         self._message: tuple[str, bool] | None = None
         self._message_timer: Timer | None = None
         for each in THEMES:
@@ -186,11 +189,14 @@ class WorkbenchApp(App[int]):
         self.exit(2 if fatal.usage else 1)
 
     async def on_unmount(self) -> None:
-        """The engine leaves one whole file when nobody reads it any more."""
+        """The engine leaves one whole file when nobody reads it any more. Nothing is drawn from here on."""
+        self._leaving = True
         if self.desk is not None:
             self.desk.record.close()
         if self.link is not None:
             await asyncio.to_thread(self.link.close)
+        if self.behind is not None:
+            self.behind.close()
 
     # -- what views and commands ask -----------------------------------------------------------------
 
@@ -302,7 +308,7 @@ class WorkbenchApp(App[int]):
     def _paint(self) -> None:
         self._pending = False
         self._painted = time.monotonic()
-        if self.desk is None:
+        if self.desk is None or self._leaving:
             return
         try:
             self._take_in(self.desk)
@@ -321,6 +327,8 @@ class WorkbenchApp(App[int]):
             self.call_later(self.note, News.RECORD)
 
     def _paint_frame(self) -> None:
+        if self._leaving:
+            return
         tabs = frame.tab_items(VIEWS, self._open_name, short=self.size.width < TABS_WIDTH)
         self._line("tabs").show_items(tabs)
         here = [*self.actions.of_app(), *self.actions.of_view(self.view)]
@@ -334,11 +342,13 @@ class WorkbenchApp(App[int]):
         dropped = self.view.dropped if self.view is not None and self.view.is_mounted else []
         self._line("selection").show_items(frame.selection_items(scene, dropped))
         timeline = self.screen_stack[0].query_one(Timeline)
-        timeline.live_word = "LIVE" if self.link is not None else "END"
+        timeline.live_word = "LIVE" if isinstance(self.source, Live) else "END"
         timeline.set_model(self.desk.record.marks, step=clock.step, live=clock.live)
 
     def _paint_message(self) -> None:
         """What was said; else what to press. On a short screen the line is shared with the selection."""
+        if self._leaving:
+            return
         if self._message is None:
             text = frame.hint(self.engine, self.desk.scene if self.desk else None)
             items = [Item(Span(text, "dim"))]
@@ -396,8 +406,15 @@ class WorkbenchApp(App[int]):
             except SessionError as error:
                 self.say(str(error), problem=True)
 
-    def _send(self, command: pr.Command) -> int:
-        return self.link.send(command) if self.link else 0
+    def look_with(self, behind: ModelBehind, live: Live) -> None:
+        """Start an engine that only looks at what was recorded."""
+        self.behind = behind
+        self.link = EngineLink(live, self.post_message, looking=True)
+        self.note(News.ENGINE)
+
+    def _send_look(self, command: pr.Inspect) -> int:
+        assert self.link is not None, "why_no_look is asked first"
+        return self.behind.inspect(command, self.link.send) if self.behind else self.link.send(command)
 
     def on_heard(self, message: Heard) -> None:
         answer = message.answer
@@ -405,12 +422,16 @@ class WorkbenchApp(App[int]):
             return
         self.link.heard(answer)
         match answer:
-            case pr.Loading():
-                self._show_opening()
-            case pr.Ready(session=session):
-                self._open_record(Path(session))
-            case pr.Fatal():
+            case pr.Fatal() if self.desk is None:
                 self._fail(answer)
+            case pr.Fatal(error=error):
+                self.say(error, problem=True)
+            case pr.Loading() if self.desk is None:
+                self._show_opening()
+            case pr.Ready(session=session) if self.desk is None:
+                self._open_record(Path(session))
+            case pr.Loading() | pr.Ready():
+                self.note(News.ENGINE | News.INSPECTION)
             case pr.Inspection():
                 self.inspections.answered(answer)
                 self.note(News.INSPECTION)
@@ -427,11 +448,11 @@ class WorkbenchApp(App[int]):
             self.note(News.INSPECTION)
         elif reply.error:
             self.say(reply.error, problem=True)
-        else:
+        elif self.behind is None:
             self._look = True
             self.note(News.ENGINE)
-        if reply.requests:
-            self.say(f"submitted as {', '.join(reply.requests)}")
+            if reply.requests:
+                self.say(f"submitted as {', '.join(reply.requests)}")
 
     def on_lost(self, message: Lost) -> None:
         if self.link is None or self.fatal is not None:

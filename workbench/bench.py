@@ -25,12 +25,15 @@ class News(Flag):
     ALL = MOMENT | SELECTION | RECORD | INSPECTION | ENGINE
 
 
-EngineState = Literal["none", "loading", "paused", "running", "failed", "gone"]
+EngineState = Literal["none", "loading", "looking", "paused", "running", "failed", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """The engine as the screen knows it. `none` is a recorded session; `gone` is a process that ended."""
+    """The engine as the screen knows it.
+
+    `none` is a recorded session, `looking` one whose model was loaded to inspect it, `gone` a process that ended.
+    """
 
     state: EngineState
     text: str = ""  # what it is loading, or why it failed or went
@@ -38,7 +41,14 @@ class EngineStatus:
 
     @property
     def why_not(self) -> str | None:
-        """Why it takes no commands now, in one sentence; None when it does."""
+        """Why it cannot step, run or take prompts now, in one sentence; None when it can."""
+        if self.state == "looking":
+            return "the model was loaded to look at a recording, not to go on from it"
+        return self.why_no_look
+
+    @property
+    def why_no_look(self) -> str | None:
+        """Why it cannot inspect anything now, in one sentence; None when it can."""
         if self.state == "none":
             return "this is a recorded session: there is no engine to ask"
         if self.state == "loading":

@@ -42,7 +42,9 @@ class Lost(Message):
 class EngineLink:
     """Starts an engine and follows what it says. `post` is called on another thread, with Heard and Lost."""
 
-    def __init__(self, live: Live, post: Callable[[Message], object]) -> None:
+    def __init__(self, live: Live, post: Callable[[Message], object], *, looking: bool = False) -> None:
+        """With `looking`, the engine is there for inspections only."""
+        self.looking = looking
         self.live = live
         self.status = EngineStatus("loading", "starting the engine")
         self._post = post
@@ -87,8 +89,8 @@ class EngineLink:
             case pr.Loading(doing=doing):
                 self.status = EngineStatus("loading", doing)
             case pr.Ready():
-                self.status = EngineStatus("paused")
-            case pr.Progress():
+                self.status = EngineStatus("looking" if self.looking else "paused")
+            case pr.Progress() if not self.looking:
                 self.status = _status_of(answer, self.status)
             case pr.Fatal(error=error):
                 self.status = EngineStatus("gone", error)

@@ -23,6 +23,7 @@ STAYING = ("help", "quit")
 _STATES: dict[str, tuple[str, Ink]] = {
     "none": ("recording", "dim"),
     "loading": ("loading", "warn"),
+    "looking": ("model loaded", "accent"),
     "paused": ("paused", "accent"),
     "running": ("running", "live"),
     "failed": ("step failed", "failed"),
@@ -60,7 +61,7 @@ def hint(engine: EngineStatus, scene: Scene | None) -> str:
         return f"the engine is gone: {engine.text}"
     if not scene.moment.live:
         return "the past: [ ] move a step, { } to what is notable, G back to the newest step"
-    if engine.state == "none":
+    if engine.state in ("none", "looking"):
         return "a recording: [ ] move a step, { } to what is notable, g to a step, ? help"
     if scene.moment.step == 0 and engine.state == "paused":
         return "paused at step 0: n takes a step, c runs, p submits a prompt, ? help"

@@ -12,9 +12,13 @@ from engine.protocol import RequestText
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A session file, finished or still written by somebody else. No engine is started."""
+    """A session file, finished or still written by somebody else.
+
+    No engine is started; `command` could start one to look at the model behind it, as in `Live`.
+    """
 
     session: Path
+    command: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

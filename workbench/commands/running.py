@@ -1,7 +1,8 @@
-"""Running the engine: one step, or on and on."""
+"""Running the engine: one step, or on and on; and starting one to look at a recording."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from workbench.actions import Action
@@ -29,6 +30,33 @@ def run_or_pause(app: WorkbenchApp) -> None:
     app.note(News.ENGINE)
 
 
+def load_model(app: WorkbenchApp) -> None:
+    """Start an engine on the recorded model, once its hashes are found to be those of the recording."""
+    app.say("comparing the model with the recording …")
+    app.run_worker(partial(_load, app), name="load", thread=True, exit_on_error=False)
+
+
+def _load(app: WorkbenchApp) -> None:
+    """On a worker's thread: it reads the weights to hash them, and touches nothing else."""
+    from workbench.model_behind import ModelBehind, ModelMissingError, check_model
+
+    assert app.desk is not None
+    record = app.desk.record
+    try:
+        folder = check_model(record.about)
+    except ModelMissingError as error:
+        app.call_from_thread(partial(app.say, str(error), problem=True))
+        return
+    behind = ModelBehind(record)
+    app.call_from_thread(app.look_with, behind, behind.launch(app.source.command, folder))
+
+
+def why_no_load(app: WorkbenchApp) -> str | None:
+    if app.desk is None or app.engine.state not in ("none", "gone"):
+        return "the model is here, or on its way"
+    return None if app.source.command else "this program was not told how to start an engine"
+
+
 def why_no_step(app: WorkbenchApp) -> str | None:
     return app.engine.why_not if app.clock.live else None
 
@@ -41,6 +69,10 @@ RUNNING: tuple[Action[WorkbenchApp], ...] = (
     Action(
         "run", ("c",), "Run or pause", "Run", run_or_pause, "run", lambda app: app.engine.why_not,
         "Steps until paused, or until no request is left.",
+    ),
+    Action(
+        "load", ("L",), "Load the model behind this recording", "Run", load_model, "load", why_no_load,
+        "Then attention and logits of recorded tokens can be computed again; going on from there cannot.",
     ),
 )  # fmt: skip
 

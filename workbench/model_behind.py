@@ -1,0 +1,73 @@
+"""The model behind a recording: an engine that is started only to inspect what was recorded."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from engine import protocol as pr
+from engine.params import EngineOptions
+from sessions.header import Header
+from workbench.record import Record
+from workbench.source import Live
+
+
+class ModelMissingError(RuntimeError):
+    """The model of a recording is not here, or is another one now: one line."""
+
+
+def check_model(header: Header) -> Path:
+    """The folder of the recorded model, its hashes compared. Raises ModelMissingError. Reads all weights."""
+    from engine.model.errors import ModelError
+    from engine.model.fingerprint import fingerprint
+
+    folder = Path(header.model_path)
+    if not folder.is_dir():
+        raise ModelMissingError(f"the model of this recording was in {folder}, and that folder is not there")
+    try:
+        found = fingerprint(folder)
+    except (ModelError, OSError) as error:
+        raise ModelMissingError(f"the model in {folder} cannot be read: {error}") from error
+    if (found.config_sha256, found.weights_sha256) != (header.config_sha256, header.weights_sha256):
+        raise ModelMissingError(f"{folder} holds another model now: its hashes are not those of the recording")
+    return folder
+
+
+class ModelBehind:
+    """Gives an engine the recorded tokens it is to look at, each request once."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._scratch = tempfile.TemporaryDirectory(prefix="workbench-")
+        self._given: dict[str, tuple[str, int]] = {}  # request -> its id in the engine, and how many tokens
+        self._submitted = 0
+
+    def launch(self, command: Sequence[str], folder: Path) -> Live:
+        """What to start: the same model with the same options, recording into a scratch file."""
+        about = self._record.about
+        options: EngineOptions = msgspec.structs.replace(about.options, kv_blocks=about.num_blocks)
+        return Live(command, folder, Path(self._scratch.name) / "look.wbs", options)
+
+    def inspect(self, command: pr.Inspect, send: Callable[[pr.Command], int]) -> int:
+        """Send an inspection of a recorded request; the id its answer will carry."""
+        given = self._given.get(command.request)
+        if given is None or command.position >= given[1]:
+            given = self._give(command.request, send)
+        return send(msgspec.structs.replace(command, request=given[0]))
+
+    def _give(self, request: str, send: Callable[[pr.Command], int]) -> tuple[str, int]:
+        """Submit the recorded tokens: the engine knows them then, without taking a step."""
+        tokens = tuple(self._record.token_ids(request))
+        send(pr.Submit(request=pr.RequestText(prompt_ids=tokens)))
+        self._submitted += 1
+        self._given[request] = (str(self._submitted), len(tokens))
+        return self._given[request]
+
+    def close(self) -> None:
+        self._scratch.cleanup()
+
+
+__all__ = ["ModelBehind", "ModelMissingError", "check_model"]
