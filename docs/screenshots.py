@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from textual.pilot import Pilot
@@ -19,53 +19,73 @@ from cli import demo
 from cli.engine_command import engine_command
 from cli.folders import DEFAULT_MODEL
 from cli.order import make_order
+from sessions.reader import Session
 from workbench.app import WorkbenchApp
+from workbench.selection import Selection
 from workbench.source import Live
 
+SESSION = Path("demo.wbs")
 IMAGES = Path(__file__).resolve().parent / "images"
 SIZE = (120, 40)
-STEP = 46
-REQUEST, POSITION = "2", 190
 SETTLE_S = 1.5
+SAMPLED = "2"  # a request of the demo that samples with top-k and top-p
+RESUMED = "5"  # one that found its prefix cached and needed blocks of others
+LAYER, HEAD = 2, 0
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A view, and the keys to press in it before it is drawn."""
+    """A view, the step to stand at, and the request to select; the token is its least certain one."""
 
     name: str
     key: str
-    then: tuple[str, ...] = ()
+    step: int
+    request: str
+    with_token: bool = False
 
 
 PICTURES = (
-    Picture("overview", "1"),
-    Picture("tokens", "2"),
-    Picture("attention", "3"),
-    Picture("blocks", "4"),
-    Picture("radix", "5"),
-    Picture("scheduler", "6"),
-    Picture("events", "0"),
+    Picture("overview", "1", 46, RESUMED),
+    Picture("tokens", "2", 36, SAMPLED, with_token=True),
+    Picture("attention", "3", 36, SAMPLED, with_token=True),
+    Picture("blocks", "4", 45, RESUMED),
+    Picture("radix", "5", 45, RESUMED),
+    Picture("scheduler", "6", 45, RESUMED),
+    Picture("events", "0", 45, RESUMED),
 )
 
 
 async def draw_all() -> None:
-    """Run the demo to its end, go back to the step that has the most to show, and draw every view."""
-    order, _ = make_order(DEFAULT_MODEL, demo.OPTIONS, demo.demo_requests(), Path("demo.wbs"))
+    """Run the demo to its end, and draw every view at a step that has something to show there."""
+    order, _ = make_order(DEFAULT_MODEL, demo.OPTIONS, demo.demo_requests(), SESSION)
     live = Live(engine_command(), Path(order.model), Path(order.session), order.options, order.workload)
     app = WorkbenchApp(live, glyphs="unicode")
     async with app.run_test(size=SIZE) as pilot:
         await wait_for(pilot, lambda: app.engine.state == "paused")
         await pilot.press("c")
-        await wait_for(pilot, lambda: app.engine.state == "paused" and app.scene.moment.step > STEP)
-        app.seek(STEP)
-        app.select(replace(app.scene.selection, request=REQUEST, position=POSITION))
+        await wait_for(pilot, lambda: app.engine.state == "paused" and app.scene.moment.step > 60)
         for picture in PICTURES:
-            await pilot.press(picture.key, *picture.then)
-            await pilot.pause(SETTLE_S)
+            await stand(app, pilot, picture)
             save(app, picture.name)
             print(f"docs/images/{picture.name}.svg")
         await pilot.press("q")
+
+
+async def stand(app: WorkbenchApp, pilot: Pilot[int], picture: Picture) -> None:
+    """Open the picture's view, with its selection, at its step."""
+    position = least_certain(picture.request) if picture.with_token else None
+    app.select(
+        replace(app.scene.selection, request=picture.request, position=position, layer=HEAD[0], head=HEAD[1])
+    )
+    app.seek(picture.step)
+    await pilot.press(picture.key)
+    await pilot.pause(SETTLE_S)
+
+
+def least_certain(request: str) -> int:
+    """The position of the token that was chosen from the flattest distribution."""
+    with Session.open(SESSION) as session:
+        return max(session.tokens(request), key=lambda token: token.entropy or 0.0).position
 
 
 async def wait_for(pilot: Pilot[int], holds: Callable[[], bool], seconds: float = 60) -> None:
