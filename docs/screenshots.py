@@ -74,9 +74,7 @@ async def draw_all() -> None:
 async def stand(app: WorkbenchApp, pilot: Pilot[int], picture: Picture) -> None:
     """Open the picture's view, with its selection, at its step."""
     position = least_certain(picture.request) if picture.with_token else None
-    app.select(
-        replace(app.scene.selection, request=picture.request, position=position, layer=HEAD[0], head=HEAD[1])
-    )
+    app.select(Selection(request=picture.request, position=position, layer=LAYER, head=HEAD))
     app.seek(picture.step)
     await pilot.press(picture.key)
     await pilot.pause(SETTLE_S)
