@@ -21,9 +21,11 @@ class RequestQueries(StepQueries):
         self._unpacked: tuple[int, int] | None = None  # (branch, step) of `_details`
         self._details: list[TokenDetails] = []
 
-    def requests(self, branch: int = 0) -> list[RequestRow]:
-        """All requests in order of arrival."""
-        rows = self._rows("SELECT * FROM requests WHERE branch = ? ORDER BY arrival", branch)
+    def requests(self, branch: int = 0, first_arrival: int = 0) -> list[RequestRow]:
+        """All requests in order of arrival, or those from one arrival on."""
+        rows = self._rows(
+            "SELECT * FROM requests WHERE branch = ? AND arrival >= ? ORDER BY arrival", branch, first_arrival
+        )
         return [RequestRow(*row) for row in rows]
 
     def request(self, request: str, branch: int = 0) -> RequestRow:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from sessions.reader import Session
-from sessions.records import Notable, StepRow
+from sessions.records import Notable
+from sessions.steps import StepWork
 from workbench.widgets.timeline import StepMark
 
-STEPS_AT_ONCE = 4_000
+STEPS_AT_ONCE = 10_000
 
 
 class Marks:
@@ -26,7 +27,7 @@ class Marks:
         self.last_step = last_step
         first = len(self._marks)
         until = min(last_step, first + STEPS_AT_ONCE - 1)
-        rows = self._session.step_rows(first, until, self._branch) if first <= until else []
+        rows = self._session.step_work(first, until, self._branch) if first <= until else []
         self._marks.extend(bytes(until + 1 - first) if first <= until else b"")
         for row in rows:
             self._marks[row.step] = mark_of(row)
@@ -37,21 +38,19 @@ class Marks:
         return next(found, StepMark.IDLE)
 
 
-def mark_of(row: StepRow) -> StepMark:
+def mark_of(row: StepWork) -> StepMark:
     """What the timeline shows of a step."""
-    notable = Notable(row.notable)
-    looks = (
-        (Notable.FAILED, StepMark.FAILED),
-        (Notable.PREEMPTED, StepMark.PREEMPTED),
-        (Notable.EVICTED, StepMark.EVICTED),
-        (Notable.ADMITTED | Notable.FINISHED, StepMark.NOTABLE),
-    )
-    for flags, mark in looks:
-        if notable & flags:
-            return mark
+    if row.notable:
+        return next((mark for flags, mark in _NOTABLE if row.notable & flags), StepMark.NOTABLE)
     if row.prefill_tokens:
         return StepMark.PREFILL
     return StepMark.DECODE if row.decode_tokens else StepMark.IDLE
 
+
+_NOTABLE = (
+    (Notable.FAILED, StepMark.FAILED),
+    (Notable.PREEMPTED, StepMark.PREEMPTED),
+    (Notable.EVICTED, StepMark.EVICTED),
+)
 
 __all__ = ["Marks", "mark_of"]

@@ -14,12 +14,12 @@ from typing import Literal
 from engine.details import TokenDetails
 from engine.sanitise import display_text
 from engine.state import State
-from sessions.errors import SessionError
 from sessions.event_log import EventFilter, EventView
 from sessions.header import Header
 from sessions.reader import Session
 from sessions.records import BlockChange, Decision, EventRow, Phase, RequestRow, StepRow, TokenRow
 from sessions.steps import StepCounts
+from workbench.known_requests import KnownRequests
 from workbench.marks import Marks
 from workbench.token_ids import TokenIds
 
@@ -35,7 +35,7 @@ class Record:
         self.marks = Marks(session, branch)
         self._ids = TokenIds(session, branch)
         self._texts: dict[int, str] = {}
-        self._requests: list[RequestRow] = []
+        self._requests = KnownRequests(session, branch)
         self._last_step = 0
         self._read()
 
@@ -62,7 +62,7 @@ class Record:
 
     def _read(self) -> None:
         self._last_step = self.session.last_step(self.branch)
-        self._requests = self.session.requests(self.branch)
+        self._requests.refresh()
 
     def close(self) -> None:
         self.session.close()
@@ -120,17 +120,15 @@ class Record:
 
     def requests(self) -> Sequence[RequestRow]:
         """All requests, by arrival, as they are at the end of the record."""
-        return self._requests
+        return self._requests.rows
 
     def requests_until(self, step: int) -> Sequence[RequestRow]:
         """Those of them that had arrived after `step`."""
-        return self._requests[: bisect_right(self._requests, step, key=lambda row: row.submitted_step)]
+        rows = self._requests.rows
+        return rows[: bisect_right(rows, step, key=lambda row: row.submitted_step)]
 
     def request(self, request: str) -> RequestRow | None:
-        try:
-            return self.session.request(request, self.branch)
-        except SessionError:
-            return None
+        return self._requests.find(request)
 
     def phases(self, request: str) -> Sequence[Phase]:
         """What the request did when, in order."""
