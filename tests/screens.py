@@ -18,10 +18,10 @@ FRAMES = Path(__file__).parent / "frames"
 
 @asynccontextmanager
 async def workbench_on(
-    session: Path, size: tuple[int, int] = (120, 40), **options: Any
+    session: Path | Recorded, size: tuple[int, int] = (120, 40), **options: Any
 ) -> AsyncIterator[tuple[WorkbenchApp, Pilot[int]]]:
     """The app on a recorded session, painted."""
-    app = WorkbenchApp(Recorded(session), **options)
+    app = WorkbenchApp(session if isinstance(session, Recorded) else Recorded(session), **options)
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         yield app, pilot
