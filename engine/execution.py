@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from engine.details import TokenDetails
 from engine.events import Copied, Work
+from engine.model.config import ModelConfig
 from engine.params import SamplingParams
 from engine.protocol import Inspect, Inspection
 from engine.state import State
@@ -112,3 +113,9 @@ class Limits:
     vocab_size: int
     eos_ids: frozenset[int] = frozenset()
     shareable_prompt: int | None = None
+
+
+def limits_of(config: ModelConfig) -> Limits:
+    """The limits of a model; dynamic rope turns the keys of longer prompts by angles of their own."""
+    shareable = config.rope.original_tokens if config.rope.type == "dynamic" else None
+    return Limits(config.context_tokens, config.vocab_size, frozenset(config.eos_ids), shareable)

@@ -7,13 +7,14 @@ prefilled again. So nothing the engine does later can depend on whether somebody
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from engine import protocol as pr
+from engine.execution import limits_of
 from engine.kv.pool import KVPool
 from engine.kv.prefix import find
 from engine.kv.radix import chain_hashes
@@ -26,6 +27,7 @@ from engine.tokens import TokenLog
 
 CHUNK_TOKENS = 512  # of a prefix that is prefilled again
 MOST_COLUMNS = 2048  # of a row before it is pooled
+MOST_GRID = 64  # cells of a side of the pooled patterns
 MOST_PATTERN = 1 << 26  # entries of one layer's patterns at a time: heads x rows x kv
 
 
@@ -82,6 +84,8 @@ class Inspector:
                 f"there is no layer {command.layer} head {command.head}:"
                 f" the model has {config.layers} layers of {config.heads} heads"
             )
+        if not 1 <= command.grid <= MOST_GRID:
+            raise InspectionError(f"grid is {command.grid}: it must be between 1 and {MOST_GRID}")
         return tokens[: command.position + 1]
 
     def _row_count(self, command: pr.Inspect) -> int:
@@ -105,6 +109,9 @@ class Inspector:
         live = self.state.requests.get(request)
         if live is not None and live.computed:
             return live.table, live.computed
+        shareable = limits_of(self.decoder.config).shareable_prompt
+        if shareable is not None and self.log.prompt_tokens_of(request) > shareable:
+            return (), 0
         walk = find(self.state, self.log, tokens, chain_hashes(tokens, self._size))
         return walk.blocks, len(walk.blocks) * self._size
 
@@ -119,14 +126,7 @@ class Inspector:
     ) -> tuple[Tensor, Patterns]:
         patterns = Patterns()
         queries = torch.empty(0)
-        span = Span(
-            span.request,
-            span.start,
-            span.tokens,
-            span.blocks,
-            1,
-            self.log.prompt_tokens_of(span.request),
-        )
+        span = replace(span, logit_rows=1, prompt_tokens=self.log.prompt_tokens_of(span.request))
         stages = self.decoder.stages(self._batch(span, tokens), scratch)
         logits = torch.empty(0)
         for layer, stage, tensor in stages:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from engine.engine import Engine, MakeStopStrings, Sink
-from engine.execution import Limits
+from engine.execution import limits_of
 from engine.executor import TorchExecutor
 from engine.kv.pool import KVPool
 from engine.model.config import ModelConfig, read_config
@@ -60,11 +60,6 @@ def count_blocks(config: ModelConfig, options: EngineOptions) -> int:
             f" and this machine has {memory // MIB} MiB of memory"
         )
     return options.kv_blocks
-
-
-def limits_of(config: ModelConfig) -> Limits:
-    shareable = config.rope.original_tokens if config.rope.type == "dynamic" else None
-    return Limits(config.context_tokens, config.vocab_size, frozenset(config.eos_ids), shareable)
 
 
 def _memory_bytes() -> int:

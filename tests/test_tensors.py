@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,10 +13,13 @@ from engine.engine import Engine, StepFailedError
 from engine.executor import TorchExecutor
 from engine.inspection import InspectionError
 from engine.kv.pool import KVPool
+from engine.load import load
 from engine.model.batch import Batch, Span
 from engine.model.decoder import run
+from engine.params import EngineOptions
 from engine.protocol import Inspect, Inspection
 from tests.bundled import bundled_engine, decoder, executor_of, greedy, run_all
+from tests.tiny_models import save_model, token_ids
 
 PROMPT = [301, 77, 912, 45, 45, 1333, 8, 260, 301, 77, 912, 2024, 99, 14, 555, 301, 77, 912, 45, 600]
 SETUP: dict[str, object] = {"block_size": 4, "token_budget": 12, "max_running": 8}
@@ -159,6 +164,28 @@ def _failing(stage: str, executions: set[int]) -> type[TorchExecutor]:
     return Failing
 
 
+def test_requests_whose_keys_depend_on_the_prompts_length_share_none(tmp_path: Path) -> None:
+    """Dynamic rope beyond the trained length: what another request cached, and inspection of it, stay apart."""
+    dynamic = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10_000.0}
+    save_model(tmp_path, "llama", rope_parameters=dynamic)
+    options = EngineOptions(block_size=4, kv_blocks=64)
+    warm, cold = load(tmp_path, options, lambda _: None), load(tmp_path, options, lambda _: None)
+    warm.submit(greedy(token_ids(60), 20))
+    warm.run()
+    text = list(warm.tokens.tokens_of("1"))
+    for engine in (warm, cold):
+        engine.state.next_request = 2
+        engine.submit(greedy(text[:76], 12))
+        engine.run()
+    assert list(warm.tokens.tokens_of("2")) == list(cold.tokens.tokens_of("2"))
+    answer = inspected(warm, request="2", position=78)
+    expected = inspected(cold, request="2", position=78)
+    assert (answer.reused, answer.prefilled) == (0, 78)
+    np.testing.assert_allclose(
+        np.frombuffer(answer.logits, np.float32), np.frombuffer(expected.logits, np.float32)
+    )
+
+
 # -- inspection ------------------------------------------------------------------------------------------
 
 
@@ -206,6 +233,8 @@ def test_inspecting_changes_no_token() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"request": "1", "position": 0, "grid": 0}, "grid is 0: it must be between 1 and 64"),
+        ({"request": "1", "position": 0, "grid": 65}, "grid is 65"),
         ({"request": "9", "position": 0}, "there is no request 9"),
         ({"request": "1", "position": 99}, "request 1 has no position 99: it has"),
         ({"request": "1", "position": 0, "layer": 9}, "there is no layer 9 head 0"),
