@@ -45,7 +45,7 @@ class Picture:
 
 
 PICTURES = (
-    Picture("overview", "1", 46, RESUMED),
+    Picture("overview", "1", 45, RESUMED),
     Picture("tokens", "2", 36, SAMPLED, with_token=True),
     Picture("attention", "3", 36, SAMPLED, with_token=True),
     Picture("blocks", "4", 45, RESUMED),
