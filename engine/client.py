@@ -19,7 +19,7 @@ class EngineClient:
     """An engine process and the thread that listens to it.
 
     `on_answer` is called on that thread for every answer, and `on_exit` once with the exit code when the
-    process is gone, whatever ended it.
+    process is gone, whatever ended it. A process that nobody can listen to any more is killed.
     """
 
     def __init__(
@@ -79,5 +79,9 @@ class EngineClient:
             while (answer := pr.receive_answer(cast(BinaryIO, self._process.stdout))) is not None:
                 self._on_answer(answer)
         except (pr.ChannelError, ValueError):
-            pass  # its end is reported below
-        self._on_exit(self._process.wait())
+            self._process.kill()  # its end is reported below
+        except Exception:
+            self._process.kill()
+            raise
+        finally:
+            self._on_exit(self._process.wait())

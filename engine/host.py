@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -37,7 +38,7 @@ def serve(open_session: OpenSession, commands: BinaryIO, answers: BinaryIO) -> i
     """Serve one client until it closes; the process's exit code.
 
     The first command must be `Open`. `open_session` may raise ValueError (bad input, exit code 2).
-    When the client is gone the step under way is finished and the session closed.
+    When the client is gone, or the engine has a defect, the session is closed all the same.
     """
     queue = _listen(commands)
     announce = _announcer(answers)
@@ -51,10 +52,14 @@ def serve(open_session: OpenSession, commands: BinaryIO, answers: BinaryIO) -> i
         return 2 if isinstance(error, ValueError | OSError) else 1
     announce(pr.Ready(id=first.id, session=opened.session))
     try:
-        return Host(opened, queue, announce).loop()
-    finally:
-        opened.engine.close()
-        announce(pr.Closed(session=opened.session))
+        with contextlib.closing(opened.engine):
+            Host(opened, queue, announce).loop()
+    except Exception as error:
+        traceback.print_exc()
+        announce(pr.Fatal(error=_one_line(error), usage=False))
+        return 1
+    announce(pr.Closed(session=opened.session))
+    return 0
 
 
 class Host:
@@ -69,7 +74,8 @@ class Host:
         self._reported = 0.0
         self._speed = _Speed()
 
-    def loop(self) -> int:
+    def loop(self) -> None:
+        """Until a client closes, or there is none any more."""
         self._feed()
         self._pause("paused")
         while True:
@@ -79,21 +85,23 @@ class Host:
                 self._step()
                 continue
             if command is None or isinstance(command, pr.Close):
-                return 0
+                return
             self._obey(command)
 
     def _obey(self, command: pr.Command) -> None:
         try:
             self._announce(self._answer(command))
-        except (ValueError, KeyError) as error:
+        except (ValueError, RuntimeError, MemoryError) as error:
             self._announce(pr.Reply(id=command.id, error=_one_line(error)))
 
     def _answer(self, command: pr.Command) -> pr.Message:
         match command:
             case pr.Step(count=count):
-                self._to_go = count if self._to_go == float("inf") else self._to_go + count
+                if count < 1:
+                    raise ValueError(f"count is {count}: it must be at least 1")
+                self._go(count if self._to_go == float("inf") else self._to_go + count)
             case pr.Run():
-                self._to_go = float("inf")
+                self._go(float("inf"))
             case pr.Pause():
                 self._pause("paused")
             case pr.Submit(request=request):
@@ -108,6 +116,11 @@ class Host:
                 raise ValueError(f"{type(command).__name__} is not possible now")
         return pr.Reply(id=command.id)
 
+    def _go(self, steps: float) -> None:
+        if not self._to_go:
+            self._speed.value(self._engine.state.totals.output_tokens, time.monotonic())
+        self._to_go = steps
+
     def _abort(self, request: str) -> None:
         if request not in self._engine.state.requests:
             raise ValueError(f"request {request} is not live: there is nothing to abort")
@@ -117,6 +130,7 @@ class Host:
     def _step(self) -> None:
         self._to_go -= 1
         try:
+            self._feed()  # a step that failed may have left nobody live
             step = self._engine.step()
             self._feed()
         except RuntimeError as error:  # a failed step, or a session that can no longer be written

@@ -97,7 +97,10 @@ def check_workload(requests: Sequence[RequestText], engine: Engine, encode: Enco
 
 
 class Feeder:
-    """Submits requests once `arrival_step` steps are committed; at once when the engine would else be idle."""
+    """Submits requests once `arrival_step` steps are committed.
+
+    When the engine would else be idle the next ones come at once, all of the same `arrival_step` together.
+    """
 
     def __init__(self, requests: Sequence[RequestText], encode: Encode) -> None:
         self._pending = deque(sorted(requests, key=lambda request: request.arrival_step))
@@ -105,8 +108,11 @@ class Feeder:
 
     def feed(self, engine: Engine) -> None:
         """Submit everything that is due after the engine's latest step."""
-        while self._pending and (self._pending[0].arrival_step <= engine.state.step or not engine.busy):
-            engine.submit(to_spec(self._pending.popleft(), self._encode))
+        due = engine.state.step
+        while self._pending and (self._pending[0].arrival_step <= due or not engine.busy):
+            request = self._pending.popleft()
+            due = max(due, request.arrival_step)
+            engine.submit(to_spec(request, self._encode))
 
     @property
     def empty(self) -> bool:

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from queue import Queue
 from typing import BinaryIO
@@ -22,7 +23,7 @@ from engine.execution import DetailsOf
 from engine.host import Announce, Opened, serve
 from engine.params import EngineOptions, SamplingParams
 from engine.workload import Feeder, WorkloadError, check_workload, parse_workload
-from tests.scripted import scripted_engine
+from tests.scripted import ScriptedExecutor, scripted_engine
 
 
 def encode(request: pr.RequestText) -> list[int]:
@@ -35,6 +36,7 @@ class Served:
     def __init__(self, workload: Sequence[pr.RequestText] = ()) -> None:
         self.engine = scripted_engine(32, self, block_size=4)
         self.closed = 0
+        self.disk_full = False
         self.code: int | None = None
         self._commands_out, self.commands = _pipe()
         self.answers, answers_in = _pipe()
@@ -51,7 +53,11 @@ class Served:
             raise ValueError("broken: has no\nconfig.json")
         announce(pr.Loading(doing="weights"))
         feeder = Feeder(command.workload, encode)
-        return Opened(self.engine, encode, feeder, "s.wbs", lambda: None)
+        return Opened(self.engine, encode, feeder, "s.wbs", self._flush)
+
+    def _flush(self) -> None:
+        if self.disk_full:
+            raise RuntimeError("the disk is full")
 
     def record(self, events: Sequence[ev.Event]) -> None:
         pass
@@ -61,6 +67,18 @@ class Served:
 
     def close(self) -> None:
         self.closed += 1
+        self._flush()
+
+    def fail_at(self, steps: Sequence[int], error: BaseException) -> None:
+        """Let these steps raise `error`."""
+        executor = self.engine._executor
+        assert isinstance(executor, ScriptedExecutor)
+
+        def fault() -> None:
+            if self.engine.state.step in steps:
+                raise error
+
+        executor.fault = fault
 
     def send(self, command: pr.Command) -> None:
         pr.send(self.commands, command)
@@ -124,6 +142,7 @@ def test_the_end_of_the_channel_closes_the_session() -> None:
         (pr.Abort(request="9"), "request 9 is not live: there is nothing to abort"),
         (pr.Submit(request=pr.RequestText(prompt="")), "prompt is '': it must have at least one token"),
         (pr.Inspect(request="9", position=0), "there is no request 9"),
+        (pr.Step(count=0), "count is 0: it must be at least 1"),
         (pr.Open(model="", session="", options=EngineOptions()), "Open is not possible now"),
     ],
 )
@@ -142,6 +161,83 @@ def test_a_submission_while_running_gets_its_id() -> None:
     served.until(pr.Ready)
     served.send(pr.Submit(request=text("more", n=2), id=3))
     assert served.until(pr.Reply) == pr.Reply(id=3, requests=("2.0", "2.1"))
+    served.end()
+
+
+def test_steps_and_a_pause_end_a_run() -> None:
+    served = Served([text("hello") for _ in range(40)])
+    served.until(pr.Ready)
+    served.send(pr.Run())
+    served.send(pr.Step(count=3))
+    answer = paused(served)
+    while answer.why == "paused":  # the first report, from before the run
+        answer = paused(served)
+    assert answer.why == "stepped"
+    served.send(pr.Run())
+    served.send(pr.Pause(id=9))
+    while (reply := served.until(pr.Reply)) != pr.Reply(id=9):
+        assert isinstance(reply, pr.Reply)
+    served.end()
+
+
+def test_what_is_yet_to_arrive_outlives_a_failed_request() -> None:
+    """The first request ends in error, and the run that goes on takes the next."""
+    served = Served([text("hello"), text("later", arrival_step=100)])
+    served.fail_at([1, 2], RuntimeError("out of\nmemory"))
+    served.until(pr.Ready)
+    assert paused(served).why == "paused"
+    for step in (1, 2):
+        served.send(pr.Run())
+        failed = paused(served)
+        assert (failed.step, failed.why, failed.error) == (step, "failed", f"step {step} failed: out of memory")
+    served.send(pr.Run())
+    assert paused(served).why == "idle"
+    assert not served.engine.busy
+    assert served.engine.state.totals.output_tokens == 5
+    served.end()
+
+
+def test_a_full_disk_refuses_commands_and_leaves_the_engine_alive() -> None:
+    served = Served()
+    served.until(pr.Ready)
+    served.disk_full = True
+    served.send(pr.Submit(request=text("hello"), id=1))
+    assert served.until(pr.Reply) == pr.Reply(id=1, error="the disk is full")
+    served.disk_full = False
+    served.send(pr.Run())
+    assert paused(served).why == "idle"
+    served.end()
+
+
+def test_a_session_that_cannot_be_closed_is_said_so() -> None:
+    served = Served()
+    served.until(pr.Ready)
+    served.disk_full = True
+    served.send(pr.Close())
+    assert served.until(pr.Fatal) == pr.Fatal(error="the disk is full", usage=False)
+    served.end()
+    assert (served.code, served.closed) == (1, 1)
+
+
+def test_a_defect_of_the_engine_ends_it_with_a_line_and_closes_the_session() -> None:
+    served = Served([text("hello")])
+    served.until(pr.Ready)
+    served.engine.scheduler.plan = lambda state: 1 // 0  # type: ignore[method-assign,assignment,return-value]
+    served.send(pr.Run())
+    fatal = served.until(pr.Fatal)
+    assert fatal == pr.Fatal(error="integer division or modulo by zero", usage=False)
+    served.end()
+    assert (served.code, served.closed) == (1, 1)
+
+
+def test_speed_is_counted_from_when_the_run_began() -> None:
+    """Not from the last report, a pause for thought ago."""
+    served = Served([text("hello")])
+    served.until(pr.Ready)
+    assert paused(served).step == 0
+    time.sleep(0.3)
+    served.send(pr.Run())
+    assert paused(served).tokens_per_s > 5 / 0.25
     served.end()
 
 
@@ -174,6 +270,30 @@ def test_a_killed_engine_is_noticed_and_a_later_command_refused() -> None:
     with pytest.raises(pr.ChannelError):
         client.send(pr.Run())
     assert client.close() == -9
+
+
+def test_a_process_that_talks_nonsense_is_ended() -> None:
+    """Otherwise it would go on, unheard, until its pipe is full."""
+    exits: Queue[int] = Queue()
+    nonsense = "import sys, time; sys.stdout.write('loading ' * 9); sys.stdout.flush(); time.sleep(60)"
+    client = EngineClient([sys.executable, "-c", nonsense], print, exits.put)
+    assert exits.get(timeout=10) == -9
+    client.close()
+
+
+def test_the_end_is_told_even_if_an_answer_could_not_be_taken_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    exits: Queue[int] = Queue()
+    answer = io.BytesIO()
+    pr.send(answer, pr.Loading(doing="weights"))
+    talk = f"import sys; sys.stdout.buffer.write({answer.getvalue()!r})"
+
+    def refuse(_: pr.Answer) -> None:
+        raise RuntimeError("the screen is gone")
+
+    client = EngineClient([sys.executable, "-c", talk], refuse, exits.put)
+    assert exits.get(timeout=10) in (0, -9)
+    client.close()
 
 
 # -- workloads -------------------------------------------------------------------------------------------
@@ -214,3 +334,17 @@ def test_a_prompt_that_can_never_run_is_named_by_its_line() -> None:
 def test_an_empty_workload_is_refused() -> None:
     with pytest.raises(WorkloadError, match="it has no requests"):
         parse_workload(["", "  "], SamplingParams())
+
+
+def test_requests_that_arrive_together_stay_together_when_they_come_early() -> None:
+    """An idle engine does not wait for their step; and does not take them one by one either."""
+    engine = scripted_engine(64, block_size=4)
+    feeder = Feeder(
+        [text("a"), *(text(name, arrival_step=100) for name in "bc"), text("d", arrival_step=101)], encode
+    )
+    feeder.feed(engine)
+    assert list(engine.state.requests) == ["1"]
+    engine.run()
+    feeder.feed(engine)
+    assert list(engine.state.requests) == ["2", "3"]
+    assert not feeder.empty
