@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from engine.events import type_of
 from tests.recorded import record_demo
 from tests.screens import check_frame, press, screen_text, settle, workbench_on
 from workbench.commands import COMMANDS
 from workbench.oneline import OneLine
 from workbench.views.registry import VIEWS
 from workbench.widgets.pane import LinePane
+from workbench.widgets.table import LineTable
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 
@@ -155,11 +157,11 @@ async def test_themes_draw(session: Path, theme: str) -> None:
         assert "decisions" in screen_text(app)
 
 
-async def test_ascii_glyphs_need_nothing_else_but_borders(session: Path) -> None:
+@pytest.mark.parametrize("view", [str(spec.number) for spec in VIEWS])
+async def test_ascii_glyphs_put_nothing_but_ascii_on_the_screen(session: Path, view: str) -> None:
     async with workbench_on(session, glyphs="ascii") as (app, pilot):
-        await press(pilot, "0")
-        odd = {character for character in screen_text(app) if not character.isascii()}
-        assert odd <= set("╭╮╰╯─│")
+        await press(pilot, "g", "1", "2", "enter", view)
+        assert [line for line in screen_text(app).splitlines() if not line.isascii()] == []
 
 
 async def test_nothing_is_painted_when_nothing_is_news(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,3 +171,14 @@ async def test_nothing_is_painted_when_nothing_is_news(session: Path, monkeypatc
         monkeypatch.setattr(app.view, "show", lambda *news: shown.append(news))
         await pilot.pause(0.7)
         assert shown == []
+
+
+async def test_a_search_goes_on_where_it_was(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        await press(pilot, "0", "Home", "slash", *"evicted", "enter")
+        first = app.scene.record.events()[app.screen.query_one("#log", LineTable).cursor]
+        assert type_of(first.event) == "evicted"
+        await press(pilot, "slash", "enter")
+        second = app.scene.record.events()[app.screen.query_one("#log", LineTable).cursor]
+        assert type_of(second.event) == "evicted"
+        assert second.seq != first.seq

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -17,6 +17,7 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
+from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.timer import Timer
 
@@ -25,6 +26,7 @@ from sessions.errors import SessionError
 from workbench import frame
 from workbench.action_book import ActionBook, action_ids
 from workbench.actions import bindings
+from workbench.asciimarks import AsciiMarks
 from workbench.bench import EngineStatus, News, Scene
 from workbench.clock import Clock
 from workbench.commands import COMMANDS
@@ -106,6 +108,7 @@ class WorkbenchApp(App[int]):
         self.behind: ModelBehind | None = None
         self.inspections = Inspections(self._send_look, lambda: self.engine.why_no_look)
         self.fatal: pr.Fatal | None = None
+        self.searched: dict[str, str] = {}  # what was looked for last, by view
         self._views: dict[str, View] = {}
         self._trail: list[str] = []  # views opened before this one, for going back
         self._open_name = VIEWS[0].name
@@ -128,6 +131,10 @@ class WorkbenchApp(App[int]):
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return colours_for(self.current_theme)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        marks = [AsciiMarks()] if self.glyphs.name == "ascii" else []
+        return [*super().get_line_filters(), *marks]
 
     def compose(self) -> ComposeResult:
         with Vertical(id="top", classes="frame"):

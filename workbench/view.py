@@ -57,9 +57,9 @@ class View(Widget):
         """What the view shows, as text of at most `width` cells a line; works without any pane mounted."""
         raise NotImplementedError
 
-    def search(self, wanted: str, direction: int) -> str:
+    def search(self, wanted: str, direction: int) -> str:  # noqa: ARG002
         """Move to the next place (1) or the one before (-1) that has `wanted`; the message line's answer."""
-        return f"nothing to search in {self.title}: no {wanted!r}, {direction:+d}"
+        return f"there is no text to search in {self.title}"
 
     def back(self) -> bool:
         """Undo the latest drilling in; False when there is none and `esc` may leave the view."""

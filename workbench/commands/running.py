@@ -67,7 +67,7 @@ RUNNING: tuple[Action[WorkbenchApp], ...] = (
         "In the past the cursor moves one step forward; at the live end the engine computes one.",
     ),
     Action(
-        "run", ("c",), "Run or pause", "Run", run_or_pause, "run", lambda app: app.engine.why_not,
+        "run", ("c",), "Run or pause", "Run", run_or_pause, "run/pause", lambda app: app.engine.why_not,
         "Steps until paused, or until no request is left.",
     ),
     Action(

@@ -26,12 +26,17 @@ def why_no_row(app: WorkbenchApp) -> str | None:
 def ask_search(app: WorkbenchApp) -> None:
     from workbench.dialogs import Ask
 
-    def find(answer: str | None) -> None:
-        if answer and app.view is not None:
-            app.say(app.view.search(answer, 1))
+    view = app.view
+    if view is None:
+        return
 
-    title = app.view.title if app.view is not None else ""
-    app.push_screen(Ask(f"search in {title} ", "text; enter finds the next place"), find)
+    def find(answer: str | None) -> None:
+        if answer:
+            app.searched[view.view_name] = answer
+            app.say(view.search(answer, 1))
+
+    before = app.searched.get(view.view_name, "")
+    app.push_screen(Ask(f"search in {view.title} ", "text; enter finds the next place", before), find)
 
 
 def maximise(app: WorkbenchApp) -> None:

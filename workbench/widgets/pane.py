@@ -200,7 +200,8 @@ class LinePane(ScrollView, can_focus=True, inherit_bindings=False):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Skip the filter that turns ANSI colours into true colour: ours already are."""
-        return super().get_line_filters() if self.app.no_color else []
+        plain = self.app.no_color or self.glyphs.name == "ascii"
+        return super().get_line_filters() if plain else []
 
     def notify_style_update(self) -> None:
         self._brush = None
