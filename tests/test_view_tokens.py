@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from textual.geometry import Size
 
 from engine.details import TokenDetails
 from engine.explain import explain
@@ -26,7 +27,10 @@ from workbench.record import Record
 from workbench.selection import Selection
 from workbench.views.request_text import SHADINGS, RequestText
 from workbench.views.tokens import TokensView
+from workbench.views.tokens_course import NONE, course_of
 from workbench.views.tokens_draw import drawn_from
+from workbench.views.tokens_layout import Wanted, left_out
+from workbench.views.tokens_layout import shown as panes_shown
 from workbench.views.tokens_pane import row_text
 from workbench.views.tokens_settings import FIELDS, stepped, value_text
 from workbench.views.tokens_stages import Pipeline
@@ -191,6 +195,27 @@ def test_other_settings_use_the_same_draw(record: Record) -> None:
     assert greedy.details.rank == 1
 
 
+def test_a_prompt_token_is_compared_with_what_would_have_been_chosen(record: Record) -> None:
+    logits = logits_after(record.token_ids("2")[:4])
+    result = rework_choice(record, "2", 4, logits.tobytes(), SETTINGS[1])
+    assert isinstance(result, Reworked)
+    assert result.given is not None
+    assert result.worst is None
+    token = record.token_ids("2")[4]
+    assert (result.given.token, result.given.rank) == (token, int((logits > logits[token]).sum()) + 1)
+    assert result.given.logprob == pytest.approx(float(logits[token] - np.log(np.exp(logits).sum())), abs=1e-5)
+
+
+@pytest.mark.parametrize("request_id", ["2", "3"])
+def test_the_next_token_can_be_worked_out_before_it_is_chosen(record: Record, request_id: str) -> None:
+    ids = record.token_ids(request_id)
+    logits = logits_after(ids[:15]).tobytes()
+    params = SETTINGS[int(request_id) - 1]
+    peek = rework_choice(record, request_id, 15, logits, params)
+    assert isinstance(peek, Reworked)
+    assert peek.details.token == ids[15]
+
+
 def test_logits_that_are_not_those_of_the_run_are_found_out(record: Record) -> None:
     other = rework_choice(record, "2", 12, logits_after([1, 2, 3]).tobytes(), SETTINGS[1])
     assert isinstance(other, Reworked)
@@ -248,6 +273,30 @@ def test_search_spans_tokens_and_goes_round() -> None:
     assert model.find("t4", 30, -1) == 4
     assert model.find("t49", 3, -1) == 49
     assert model.find("nothing", 3, 1) is None
+
+
+def test_the_chart_has_nothing_over_the_prompt(record: Record) -> None:
+    text = RequestText(record, "2", 22, 10, 0)
+    surprise, entropy = course_of(text)
+    rows = [record.token_row("2", position) for position in range(10, 22)]
+    assert surprise.values(0, 10) == [NONE] * 10
+    assert entropy.values(10, 99) == [row.entropy for row in rows if row]
+    assert (surprise.written(NONE), surprise.written(1.5)) == ("–", "1.50")
+
+
+# -- the layout ----------------------------------------------------------------------------------------
+
+
+def test_a_small_window_keeps_the_stages_and_says_what_it_left_out() -> None:
+    wanted = Wanted(choice=True, draw=True)
+    small = panes_shown(wanted, Size(80, 18))
+    assert [name for name, on in small.items() if on] == ["tokens-text", "tokens-stages"]
+    assert left_out(wanted, Size(80, 18)) == ["the chart", "the facts", "the draw"]
+    assert not left_out(wanted, Size(120, 34))
+    trying = Wanted(choice=True, draw=True, trying=True, redraw=True)
+    assert not panes_shown(trying, Size(80, 18))["tokens-text"]
+    assert left_out(trying, Size(120, 34)) == ["the recorded stages"]
+    assert not left_out(trying, Size(200, 54))
 
 
 # -- as text -------------------------------------------------------------------------------------------
@@ -344,6 +393,28 @@ async def test_enter_goes_to_the_step_that_chose_the_token(session: Path) -> Non
         assert not app.clock.live
 
 
+async def test_f_follows_the_newest_token_again(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        app.select(Selection(request="2"))
+        await press(pilot, "2", "left", "f")
+        assert app.selection.position is None
+        pipeline = view_of(app).stages.pipeline
+        assert pipeline is not None
+        assert pipeline.details.position == 21
+        await press(pilot, "[", "[")
+        assert pipeline.details.position > view_of(app).stages.pipeline.details.position  # type: ignore[union-attr]
+
+
+async def test_a_click_on_the_chart_selects_the_token(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        app.select(Selection(request="2"))
+        await press(pilot, "2")
+        view = view_of(app)
+        await pilot.click(view.course, offset=(1 + view.course._gutter + 12, 2))
+        await settle(pilot)
+        assert app.selection.position == 12
+
+
 async def test_greedy_says_so_and_shows_no_draw(session: Path) -> None:
     async with workbench_on(session) as (app, pilot):
         app.select(Selection(request="1"))
@@ -396,6 +467,38 @@ async def test_what_if_works_the_stages_again_beside_the_recorded_ones(
         assert what_if.was(what_if.details.candidates.ids[0]) is not None
         await press(pilot, "backspace")
         assert "the same token" in screen_text(app)
+
+
+async def test_what_if_on_a_prompt_token_and_on_the_next_to_come(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        asked = with_inspections(app)
+        app.select(Selection(request="2", position=4))
+        await press(pilot, "2", "w")
+        asked.answer()
+        await settle(pilot)
+        assert "instead of the given '<4>' (rank" in screen_text(app)
+        assert "no logits recorded to compare with" in screen_text(app)
+        app.select(Selection(request="2", position=21, own_row=True))
+        await settle(pilot)
+        asked.answer()
+        await settle(pilot)
+        assert "what comes next, as recorded: '<" in screen_text(app)
+
+
+async def test_the_mouse_changes_a_setting(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        app.select(Selection(request="2", position=14))
+        await press(pilot, "2", "w")
+        form = view_of(app).settings
+        less, more = form._arrows
+        await pilot.click(form, offset=(1 + more, 2))
+        await settle(pilot)
+        assert form.settings is not None
+        assert form.settings.tried.top_k == 20
+        await pilot.click(form, offset=(1 + less, 1))
+        await settle(pilot)
+        assert form.settings.tried.temperature == pytest.approx(0.7)
+        assert "temperature 0.8 → 0.7, top k 12 → 20" in screen_text(app)
 
 
 async def test_a_refused_inspection_is_not_asked_for_again_and_again(session: Path) -> None:

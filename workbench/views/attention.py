@@ -38,20 +38,8 @@ NARROW = 100  # below, the right side takes turns with the left
 KEYS_HEIGHT = 24  # the least height of the view for the list of keys
 
 
-def _next_measure(view: AttentionView) -> None:
-    view.turn_measure()
-
-
-def _toggle_average(view: AttentionView) -> None:
-    view.toggle_average()
-
-
-def _next_head(view: AttentionView) -> None:
-    view.move_head(1)
-
-
-def _previous_head(view: AttentionView) -> None:
-    view.move_head(-1)
+def _why_not_follow(view: AttentionView) -> str | None:
+    return "the newest token is followed already" if view.scene.selection.position is None else None
 
 
 class AttentionView(View):
@@ -69,14 +57,19 @@ class AttentionView(View):
     actions = (
         Action(
             "attention.measure", ("m",), "Show maps, entropy, sink, distance, previous, induction", "View",
-            _next_measure, "measure", help="What the small tiles show; the line below has all numbers of a head.",
+            lambda view: view.turn_measure(), "measure",
+            help="What the small tiles show; the line below has all numbers of a head.",
         ),
         Action(
             "attention.average", ("v",), "Average over the heads of the layer, or one head", "View",
-            _toggle_average, "average",
+            lambda view: view.toggle_average(), "average",
         ),
-        Action("attention.next_head", (">",), "Next head", "View", _next_head),
-        Action("attention.previous_head", ("<",), "Previous head", "View", _previous_head),
+        Action("attention.next_head", (">",), "Next head", "View", lambda view: view.move_head(1)),
+        Action("attention.previous_head", ("<",), "Previous head", "View", lambda view: view.move_head(-1)),
+        Action(
+            "attention.follow", ("f",), "Follow the newest token", "View", lambda view: view.follow(), "follow",
+            _why_not_follow,
+        ),
     )  # fmt: skip
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
@@ -251,6 +244,10 @@ class AttentionView(View):
         """The mean over the heads of a layer, or one head."""
         self._average = not self._average
         self.show(self.scene, News.SELECTION)
+
+    def follow(self) -> None:
+        """Select no token, so that the newest one is shown."""
+        self.bench.select(replace(self.scene.selection, position=None, own_row=False))
 
     def move_head(self, step: int) -> None:
         """The next or previous head, on to the next layer at the end."""

@@ -50,9 +50,9 @@ def _likelihood(details: TokenDetails) -> Line:
 
 def _sureness(details: TokenDetails) -> Line:
     line = [
-        Span("entropy ", "dim"), Span(f"{details.entropy:.3f}", "strong"),
-        Span(f" nats, like {math.exp(details.entropy):.1f} even choices", "dim"),
-        Span("  varentropy ", "dim"), Span(f"{details.varentropy:.3f}"),
+        Span("entropy ", "dim"), Span(f"{details.entropy:.2f}", "strong"),
+        Span(f" nats (like {math.exp(details.entropy):.1f} even choices)", "dim"),
+        Span("  varentropy ", "dim"), Span(f"{details.varentropy:.2f}"),
     ]  # fmt: skip
     if not math.isinf(details.margin):
         line += [Span("  margin ", "dim"), Span(f"{details.margin:.3g}")]
@@ -66,14 +66,16 @@ def no_choice(subject: Subject) -> str:
     if subject.choice >= subject.count:
         return (
             f"The row of token {subject.position} has chosen nothing yet: it is the newest token.\n"
-            "n takes a step, o shows the row that chose it."
+            "n takes a step, o shows the row that chose it, w works out what it would choose."
         )
     if subject.is_prompt:
         some = f"Tokens from position {subject.prompt_len} on were chosen: → goes there, End to the newest."
         none = "No token of this request has been chosen yet."
+        peek = "\nw works out what would have been chosen here." if subject.choice else ""
         return (
             f"Token {subject.choice} belongs to the prompt: it was given, not chosen, so no sampler stage ran.\n"
             + (some if subject.count > subject.prompt_len else none)
+            + peek
         )
     return (
         f"The run recorded no candidates for token {subject.choice}, so its sampler stages cannot be shown.\n"

@@ -44,8 +44,8 @@ class StagePane(CursorPane):
         "Why this token: a row for each of the 20 candidates with the largest logits, and a column for each "
         "stage of the sampler, in the order they ran, with the logit after it. The cross says which stage "
         "removed a candidate, and the numbers that decided. ▶ is the chosen one. 'left' counts the candidates "
-        "after each "
-        "stage. ↑ ↓ select a candidate, ← → go to the token before and after, y copies the row."
+        "after each stage; ◆ is the token that stands there in the run, where other settings are tried. "
+        "↑ ↓ select a candidate, ← → go to the token before and after, y copies the row."
     )
 
     def __init__(
@@ -129,7 +129,7 @@ class StagePane(CursorPane):
         row, columns = self.pipeline.rows[index], self.columns
         brush = self.brush.over(self.cursor_ink) if index == self.cursor else self.brush
         segments = [
-            brush.segment(fit(self.glyphs.cursor if row.chosen else "", MARK), "selected-mark"),
+            brush.segment(fit(self._mark(row), MARK), "selected-mark"),
             brush.segment(fit(str(row.rank), columns.rank, "right"), "dim"),
             *self._fell(row, columns, brush),
             brush.segment(" "),
@@ -143,6 +143,12 @@ class StagePane(CursorPane):
             tail = fit(reason, max(0, self.body_width - used), ellipsis=self.glyphs.ellipsis)
             return [*segments, brush.segment(tail, "bad")]
         return segments + self._probability(row, columns, brush, self.body_width - used)
+
+    def _mark(self, row: Candidate) -> str:
+        assert self.pipeline is not None
+        if row.chosen:
+            return self.glyphs.cursor
+        return self.glyphs.crosshair if row.token == self.pipeline.other else ""
 
     def _fell(self, row: Candidate, columns: Columns, brush: Brush) -> list[Segment]:
         if not columns.fell:
@@ -195,7 +201,7 @@ class StagePane(CursorPane):
         if was is None:
             return brush.segment(fit("?", NUMBER, "right"), "faint")
         text = fit(percent(was) if was else self.glyphs.cross, NUMBER, "right")
-        return brush.segment(text, "dim" if abs(was - row.probability) < 1e-6 else "warn")
+        return brush.segment(text, "dim" if percent(was) == percent(row.probability) else "warn")
 
     def _note(self, row: Candidate, room: int) -> str:
         """What to say behind the bar of the chosen candidate, as much as there is room for."""

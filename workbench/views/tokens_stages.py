@@ -59,7 +59,10 @@ class Candidate:
 
 
 class Pipeline:
-    """What the sampler did to the candidates of one token; `before` are the recorded details of a what-if."""
+    """What the sampler did to the candidates of one token.
+
+    Of a what-if, `before` are the recorded details, and `other` is the token that stands there in the run.
+    """
 
     def __init__(
         self,
@@ -67,8 +70,10 @@ class Pipeline:
         text: Callable[[int], str],
         vocab_size: int,
         before: TokenDetails | None = None,
+        other: int | None = None,
     ) -> None:
         self.details = details
+        self.other = other
         self.vocab_size = vocab_size
         self.before = before
         self._text = text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from engine import protocol as pr
 from engine.details import TokenDetails
@@ -29,7 +29,15 @@ class Settings:
         fields = SamplingParams.__struct_fields__
         pairs = [(name, getattr(self.recorded, name), getattr(self.tried, name)) for name in fields]
         changed = [f"{name.replace('_', ' ')} {was:g} → {now:g}" for name, was, now in pairs if was != now]
-        return ", ".join(changed) or "nothing changed"
+        return ", ".join(changed) or "as recorded"
+
+
+class Given(NamedTuple):
+    """A prompt token, where the model would have put it."""
+
+    token: int
+    rank: int
+    logprob: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +46,17 @@ class Reworked:
 
     details: TokenDetails
     worst: float | None  # None: nothing was recorded to compare with
+    given: Given | None = None  # of a prompt token: it was not chosen
 
 
 def rework_choice(
     record: Record, request: str, position: int, logits: bytes, tried: SamplingParams
 ) -> Reworked | str:
-    """What `tried` would have chosen for `position` from `logits` (little-endian float32, the row before it).
+    """What `tried` would choose for `position` from `logits` (little-endian float32, the row before it).
 
-    The draw is the one of the run: it depends on seed, sample and position alone. Returns the reason where
-    the settings leave nothing to choose from.
+    The position may be one that was chosen, one of the prompt, or the next to come. The draw is the one of
+    the run: it depends on seed, sample and position alone. Returns the reason where the settings leave nothing
+    to choose from.
     """
     import numpy as np
 
@@ -65,7 +75,18 @@ def rework_choice(
         details = rework(values, sampler_row, tried)
     except SamplingError as error:
         return str(error)
-    return Reworked(details, None if recorded is None else worst_of(values, recorded))
+    worst = None if recorded is None else worst_of(values, recorded)
+    return Reworked(details, worst, _given(record, request, details, values))
+
+
+def _given(record: Record, request: str, details: TokenDetails, logits: npt.NDArray[np.float32]) -> Given | None:
+    """The prompt token at the position that was worked out; None for a generated one."""
+    about = record.request(request)
+    if about is None or details.position >= about.prompt_tokens:
+        return None
+    token = record.token_ids(request)[details.position]
+    rank = 1 + int((logits > logits[token]).sum())
+    return Given(token, rank, float(logits[token]) - details.raw_lse)
 
 
 def worst_difference(inspection: pr.Inspection, recorded: TokenDetails) -> float:

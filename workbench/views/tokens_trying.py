@@ -1,0 +1,77 @@
+"""Trying other sampler settings on a request: what is tried, and what that would choose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from engine.details import TokenDetails
+from engine.params import SamplingParams
+from workbench.bench import Scene
+from workbench.inspections import Look
+from workbench.views.looking import looked, why_not_looked
+from workbench.views.subject import Subject
+from workbench.views.tokens_facts import no_choice
+from workbench.views.tokens_whatif import Reworked, Settings, rework_choice
+
+
+@dataclass
+class Trying:
+    """The settings that are tried, None while nothing is; they stay while tokens of one request are visited."""
+
+    settings: Settings | None = None
+
+    def begin(self, scene: Scene, request: str) -> None:
+        """Start from the settings the request has."""
+        row = scene.record.request(request)
+        assert row is not None
+        self.settings = Settings(request, row.sampling, row.sampling)
+
+    def end(self) -> None:
+        self.settings = None
+
+    def change(self, tried: SamplingParams) -> None:
+        """Try these."""
+        if self.settings is not None:
+            self.settings = replace(self.settings, tried=tried)
+
+    def visit(self, request: str) -> Settings | None:
+        """The settings tried on `request`; those of another request are given up."""
+        if self.settings is not None and self.settings.request != request:
+            self.settings = None
+        return self.settings
+
+    def result(self, scene: Scene, subject: Subject, settings: Settings) -> Reworked | str:
+        """What they would choose, or why that cannot be worked out (now).
+
+        It can for prompt tokens and for the next token to come, too: all it takes is the row before.
+        """
+        row = subject.choice - 1
+        if subject.absent or row < 0:
+            return no_choice(subject)
+        if subject.following and scene.engine.state == "running":
+            return "The run goes on. c pauses it; then the stages of the newest token are worked out again."
+        answer = looked(scene, Look(subject.request, row))
+        if answer.state == "asked":
+            return f"Asking the engine for the logits of row {row} again."
+        if answer.result is None:
+            return f"Other settings need all logits of this row. {why_not_looked(answer.why, scene)}"
+        return rework_choice(scene.record, subject.request, subject.choice, answer.result.logits, settings.tried)
+
+
+def trying_title(settings: Settings, subject: Subject, result: Reworked, scene: Scene) -> str:
+    """What is tried, and what comes of it."""
+    before = scene.record.details(subject.request, subject.choice)
+    token = f"'{scene.record.token_text(result.details.token)}'"
+    if result.given is not None:
+        given = f"'{scene.record.token_text(result.given.token)}'"
+        return f"instead of the given {given} (rank {result.given.rank:,}): {token}"
+    if subject.choice >= subject.count:
+        return f"what comes next, {settings.changes}: {token}"
+    return f"worked again, {settings.changes}: {'the same token' if _same(before, result.details) else token}"
+
+
+def _same(before: TokenDetails | None, now: TokenDetails) -> bool:
+    return before is not None and before.token == now.token
+
+
+__all__ = ["Trying", "trying_title"]
