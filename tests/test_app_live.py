@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
@@ -17,6 +18,7 @@ from engine.protocol import RequestText
 from sessions.reader import Session
 from tests.screens import press, screen_text
 from workbench.app import WorkbenchApp
+from workbench.bench import EngineStatus
 from workbench.source import Live
 
 COMMAND = [sys.executable, "-m", "tests.scripted_host"]
@@ -60,11 +62,31 @@ async def test_n_takes_one_step_each(tmp_path: Path) -> None:
         assert app.clock.live
 
 
-async def test_c_runs_and_pauses_and_quitting_asks_meanwhile(tmp_path: Path) -> None:
+async def test_c_runs_until_no_request_is_left(tmp_path: Path) -> None:
     async with workbench_with_engine(tmp_path / "run.wbs") as (app, pilot):
         await pilot.press("c")
         await until(pilot, lambda: app.clock.step > 2 and app.engine.state == "paused")
         assert app.clock.step == app.scene.record.last_step
+
+
+async def test_quitting_asks_while_the_engine_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with workbench_with_engine(tmp_path / "run.wbs") as (app, pilot):
+        assert app.link is not None
+        monkeypatch.setattr(app.link, "status", EngineStatus("running"))
+        await pilot.press("q")
+        await until(pilot, lambda: "The engine is running" in screen_text(app))
+        await pilot.press("q", "n")
+        assert app.return_value is None
+        await pilot.press("q", "y")
+    assert app.return_value == 0
+
+
+async def test_leaving_with_a_message_on_the_screen_is_no_trouble(tmp_path: Path) -> None:
+    async with workbench_with_engine(tmp_path / "run.wbs") as (app, pilot):
+        app.say("soon gone")
+        app.set_timer(0.01, app._hush)  # its time is over while the engine closes
+        await pilot.press("q")
+    assert app.return_value == 0
 
 
 async def test_a_prompt_is_submitted_with_its_settings(tmp_path: Path) -> None:

@@ -40,6 +40,11 @@ class EngineStatus:
     tokens_per_s: float = 0.0
 
     @property
+    def records(self) -> bool:
+        """Whether what it does goes into the session on the screen."""
+        return self.state in ("paused", "running", "failed")
+
+    @property
     def why_not(self) -> str | None:
         """Why it cannot step, run or take prompts now, in one sentence; None when it can."""
         if self.state == "looking":

@@ -42,6 +42,7 @@ def header_items(scene: Scene) -> list[Item]:
         Item(_kv(moment.state, glyphs), 3),
         Item([Span("hit ", "dim"), _hit_rate(moment.state)], 6),
         Item([Span(_speed(scene), "text"), Span(" tok/s", "dim")], 7),
+        *([Item(Span(f"{glyphs.changed} rec", "bad"), 9, right=True)] if scene.engine.records else []),
         Item(engine_word(scene.engine, glyphs), 4, right=True),
     ]
 

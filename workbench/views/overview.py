@@ -98,7 +98,8 @@ class OverviewView(View):
     def _show_batch(self, scene: Scene) -> None:
         pane = self.query_one("#batch", BudgetBar)
         pane.set_parts(batch_parts(scene), scene.moment.budget)
-        pane.border_title = f"step {scene.moment.step}: {batch_words(scene.moment.batch)}"
+        words = batch_words(scene.moment.batch) if scene.moment.step else "before the first step"
+        pane.border_title = f"step {scene.moment.step}: {words}"
 
     def _show_decisions(self, scene: Scene) -> None:
         pane = self.query_one("#decisions", TextPane)
@@ -162,7 +163,7 @@ class OverviewView(View):
 def batch_parts(scene: Scene) -> list[Part]:
     """The step's batch as parts of a bar, a part for each request."""
     return [
-        Part(work.tokens, "decode" if work.phase == "decode" else "prefill", f"request {work.request}:")
+        Part(work.tokens, "decode" if work.phase == "decode" else "prefill", f"request {work.request}")
         for work in scene.moment.batch
     ]
 
