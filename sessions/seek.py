@@ -18,6 +18,8 @@ from sessions.records import Branch
 SNAPSHOT_EVENTS: Final = 1_250
 """A longer fold leaves packed states this many events apart, so that stepping back is quick."""
 MAX_SNAPSHOTS: Final = 16
+UNPACK_EVENTS: Final = 1_000
+"""Unpacking a stored state takes about as long as folding this many events."""
 
 
 @dataclass(slots=True)
@@ -52,9 +54,13 @@ class Seeker:
         return self._fold(self._stored(branch, seq), seq).state
 
     def _start(self, branch: int, seq: int) -> _At:
-        """Where folding up to `seq` starts: the spare state if it is nearer than anything stored."""
+        """Where folding up to `seq` starts: the spare state unless something stored is much nearer."""
         spare = self._handed_out[0] if len(self._handed_out) == 2 else None
-        if spare and spare.branch == branch and self._nearest(branch, seq).seq <= spare.seq <= seq:
+        if (
+            spare
+            and spare.branch == branch
+            and self._nearest(branch, seq).seq - UNPACK_EVENTS <= spare.seq <= seq
+        ):
             del self._handed_out[0]
             return spare
         return self._stored(branch, seq)

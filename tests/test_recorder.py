@@ -127,20 +127,20 @@ def test_killing_writers_at_random_moments_leaves_whole_steps(tmp_path) -> None:
     """A writer with nothing to wait for, killed in the middle of its work."""
     code = (
         "import sys; from pathlib import Path; from tests.recorded import *;"
-        "w = writer_on(Path(sys.argv[1]), DEMO_HEADER, 20); e = engine_on(w, DEMO_HEADER); print(flush=True);"
-        "[run_demo(e) for _ in range(1000)]"
+        "w = writer_on(Path(sys.argv[1]), DEMO_HEADER, 20); e = engine_on(w, DEMO_HEADER); run_demo(e);"
+        "print(flush=True); [run_demo(e) for _ in range(1000)]"
     )
     for number in range(4):
         path = tmp_path / f"{number}.wbs"
         process = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE)
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(0.11 + 0.037 * number)
+        time.sleep(0.017 + 0.037 * number)
         process.kill()
         process.wait()
         process.stdout.close()
         with Session.open(path) as session:
-            assert session.last_step() > 0
+            assert session.last_step() > 30
             assert session.step_under_way() in (None, session.last_step() + 1)
             session.state_at(session.last_step()).check_invariants()
             assert session.step_row(session.last_step()).last_seq <= session.last_seq
