@@ -51,6 +51,14 @@ def screen_text(app: WorkbenchApp) -> str:
     return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips()) + "\n"
 
 
+def view_text(app: WorkbenchApp) -> str:
+    """What the open view has on the screen: the frame around it left out."""
+    assert app.view is not None
+    region = app.view.region
+    lines = screen_text(app).splitlines()[region.y : region.bottom]
+    return "\n".join(lines) + "\n"
+
+
 def check_frame(shown: str, name: str) -> None:
     """Compare with the stored frame; WORKBENCH_WRITE_FRAMES=1 writes it anew."""
     path = FRAMES / f"{name}.txt"

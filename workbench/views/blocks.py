@@ -106,7 +106,9 @@ class BlocksView(View):
         self._show_pool(scene, self._shown.block)
         self._show_table(scene, self._shown.block)
         self._show_block(scene, self._shown)
-        self._show_memory(scene)
+        if news & (News.MOMENT | News.RECORD):
+            self._show_memory(scene)
+        self._show_request(scene)
 
     def _show_pool(self, scene: Scene, block: int) -> None:
         pane, blocks = self.query_one("#blocks-map", BlockMap), scene.moment.state.blocks
@@ -161,11 +163,13 @@ class BlocksView(View):
         history.show_cursor(0)
 
     def _show_memory(self, scene: Scene) -> None:
-        memory, requests = self._table("memory"), self._table("requests")
+        memory = self._table("memory")
         memory.set_model(MemoryTable(scene))
         memory.quiet = True
         memory.border_subtitle = f"a token: {per_token(scene.record.about)}"
-        model = RequestMemory(scene)
+
+    def _show_request(self, scene: Scene) -> None:
+        requests, model = self._table("requests"), RequestMemory(scene)
         requests.set_model(model)
         row = model.index_of(scene.selection.request)
         requests.quiet = row is None
@@ -200,8 +204,7 @@ class BlocksView(View):
         assert self._shown is not None
         change, block = self._shown.history.changes[row], self._shown.block
         self.bench.seek(change.step)
-        request = change.request if change.request is not None else self.scene.selection.request
-        self.bench.select(replace(self.scene.selection, block=block, request=request, step=change.step))
+        self.bench.select(replace(self.scene.selection, block=block, step=change.step))
 
     def _open_token(self, slot: int) -> None:
         """The token whose own row lies in the slot."""

@@ -13,6 +13,9 @@ from workbench.widgets.columns import Column
 from workbench.widgets.inks import Ink
 from workbench.widgets.spans import Bar, Line, Span
 
+MOST_POOLS = 6
+"""Bars of more pools than this are cut, so that the others can be seen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:
@@ -104,7 +107,7 @@ class MemoryTable:
         self.memory = memory_of(scene.moment.state, scene.record.about)
         self._token_bytes = scene.record.about.shape.kv_bytes_per_token
         self.items = items_of(self.memory)
-        self._largest = max(item.slots for item in self.items) or 1
+        self._scale = min(max(item.slots for item in self.items), MOST_POOLS * self.memory.pool)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -117,7 +120,7 @@ class MemoryTable:
             Span(f"{item.slots // size:,}" if item.slots % size == 0 else "", ink),
             Span(f"{item.slots:,}", ink),
             Span(written_bytes(item.slots * self._token_bytes), "dim" if item.part else "strong"),
-            Bar(item.slots / self._largest, item.ink),
+            Bar(item.slots / self._scale, item.ink),
             Span(item.note, "dim"),
         )
 

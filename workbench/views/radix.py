@@ -47,14 +47,17 @@ class Shown(NamedTuple):
     match: Match | None
 
     @classmethod
-    def of(cls, scene: Scene) -> Shown:
+    def of(cls, scene: Scene, before: Shown | None = None, *, same_moment: bool = False) -> Shown:
+        """`before` is what was shown last; of the `same_moment`, the order of eviction is the same too."""
         path = request_path(scene)
-        groups = grouped(next_victims(scene.moment.state, MOST_VICTIMS))
+        same = before.order.groups if before is not None and same_moment else None
+        groups = grouped(next_victims(scene.moment.state, MOST_VICTIMS)) if same is None else same
         first: dict[int, int] = {}
         for number, going in enumerate(groups, 1):
             first.setdefault(going.node, number)
         rows = RadixRows(scene, set(path.nodes), first)
-        return cls(rows, path, EvictionRows(scene, groups), chosen_node(scene, path), latest_match(scene))
+        match = latest_match(scene, before.match if before else None)
+        return cls(rows, path, EvictionRows(scene, groups), chosen_node(scene, path), match)
 
 
 class RadixView(View):
@@ -100,17 +103,20 @@ class RadixView(View):
     def show(self, scene: Scene, news: News) -> None:
         if not news & (News.MOMENT | News.SELECTION | News.RECORD):
             return
-        shown = self._shown = Shown.of(scene)
-        self._show_tree(scene, shown)
+        same_moment = news & (News.MOMENT | News.RECORD) == News(0)
+        shown = self._shown = Shown.of(scene, self._shown, same_moment=same_moment)
+        self._show_tree(scene, shown, same_moment)
         self._show_node(scene, shown)
         self._show_match(scene, shown)
         self._show_order(scene, shown)
 
-    def _show_tree(self, scene: Scene, shown: Shown) -> None:
+    def _show_tree(self, scene: Scene, shown: Shown, same_moment: bool) -> None:
         pane = self.tree_pane
         pane.empty = why_empty(scene)
+        before = len(pane.unfolded)
         self._unfold_new(scene, shown)
-        pane.set_model(shown.rows if len(shown.rows) else None)
+        same_shape = same_moment and len(pane.unfolded) == before
+        pane.set_model(shown.rows if len(shown.rows) else None, same_shape=same_shape)
         if shown.node is not None:
             pane.reveal(path_to(scene.moment.state, shown.node))
         pane.border_title = tree_title(scene, shown)

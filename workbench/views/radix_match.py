@@ -37,8 +37,11 @@ class Match:
         return getattr(self.end, "position", 0)
 
 
-def latest_match(scene: Scene) -> Match | None:
-    """The latest match of the selected request up to this moment; None when it looked for none yet."""
+def latest_match(scene: Scene, known: Match | None = None) -> Match | None:
+    """The latest match of the selected request up to this moment; None when it looked for none yet.
+
+    `known`, the match shown before, saves looking it up again where it is still the one.
+    """
     request = scene.selection.request
     if request is None:
         return None
@@ -48,6 +51,8 @@ def latest_match(scene: Scene) -> Match | None:
         if phase.phase == "prefill" and phase.first_step <= scene.moment.step
     ]
     for step in reversed(steps):
+        if known is not None and (known.step, known.event.request) == (step, request):
+            return known
         for decision in reversed(scene.record.decisions(step)):
             if isinstance(decision.event, ev.PrefixMatched) and decision.request == request:
                 return _match(scene, step, decision, decision.event)

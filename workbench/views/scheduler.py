@@ -16,7 +16,7 @@ from workbench.bench import News, Scene
 from workbench.record import Record
 from workbench.view import Drop, View
 from workbench.views.decisions import Told, select_subject
-from workbench.views.scheduler_decisions import OPENS, decision_line, nothing_decided, told_in
+from workbench.views.scheduler_decisions import OPENS, decision_line, not_shown, nothing_decided, told_in
 from workbench.views.scheduler_gantt import RequestLanes
 from workbench.views.scheduler_lanes import Lane, lanes_of
 from workbench.views.scheduler_series import StepColumns, series_of
@@ -115,8 +115,10 @@ class SchedulerView(View):
         if self._record is not scene.record or self._columns is None:
             self._record, self._columns = scene.record, StepColumns(scene.record)
             self._lanes = None
-        if self._lanes is None or news & News.RECORD:
+        if self._lanes is None:
             self._lanes = RequestLanes(scene.record)
+        elif news & News.RECORD:
+            self._lanes.grow()
             self._columns.grow()
         self._lanes.moved = scene.moment.changes.moved
         gantt, lanes = self.gantt, self._lanes
@@ -219,7 +221,8 @@ class SchedulerView(View):
 
     def _told_at(self, row: int) -> Told | None:
         """The decision on a line; the first line may be a remark."""
-        at = row - (len(self.decisions.lines) - len(self._told))
+        first = bool(self._told) and self._told[0].step == self.scene.moment.step
+        at = row if first else row - 1
         return self._told[at] if 0 <= at < len(self._told) else None
 
     def why_no_decision(self) -> str | None:
@@ -264,8 +267,11 @@ def batch_title(scene: Scene) -> str:
 
 def decision_lines(scene: Scene, told: Sequence[Told]) -> list[Line]:
     """The step's decisions, or that there were none, then those before it."""
-    lines = [decision_line(each, scene) for each in told]
-    return lines if told and told[0].step == scene.moment.step else [nothing_decided(scene), *lines]
+    lines = [decision_line(each, told, scene) for each in told]
+    if not told or told[0].step != scene.moment.step:
+        return [nothing_decided(scene), *lines]
+    more = not_shown(scene)
+    return lines if more is None else [*lines, more]
 
 
 __all__ = ["SchedulerView"]

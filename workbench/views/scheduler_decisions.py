@@ -12,6 +12,7 @@ from workbench.views.decisions import Told, line_of, told_until
 from workbench.widgets.spans import Line, Span, pieces
 
 LEAST_DECISIONS = 12
+MOST_DECISIONS = 80
 _INEQUALITIES: Final[Mapping[type[why_.Reason], Callable[[Any], str]]] = {
     why_.NoFreeBlocks: lambda r: f"{r.need} > {r.free} + {r.evictable} blocks",
     why_.NeededBlocks: lambda r: f"{r.need} > {r.free} + {r.evictable} blocks",
@@ -33,13 +34,13 @@ OPENS: Final[Mapping[type[ev.Event], str]] = {
 
 def told_in(scene: Scene) -> Sequence[Told]:
     """The decisions of the step, then of those before it, until there are some."""
-    return told_until(scene, LEAST_DECISIONS)
+    return told_until(scene, LEAST_DECISIONS)[:MOST_DECISIONS]
 
 
-def decision_line(told: Told, scene: Scene) -> Line:
+def decision_line(told: Told, among: Sequence[Told], scene: Scene) -> Line:
     """A decision in words, and its inequality."""
     line = list(pieces(line_of(told, scene)))
-    sign = inequality(told.event, scene)
+    sign = inequality(told.event, among)
     if sign:
         here = told.step == scene.moment.step
         line += [Span("  "), Span(sign, "strong" if here else "dim")]
@@ -52,24 +53,30 @@ def comparison(reason: why_.Reason | None) -> str:
     return write(reason) if write else ""
 
 
-def inequality(event: ev.AnyEvent, scene: Scene) -> str:
-    """The comparison that decided, in numbers; "" where none did."""
+def inequality(event: ev.AnyEvent, among: Sequence[Told]) -> str:
+    """The comparison that decided, in numbers; "" where none did. `among` are the decisions told with it."""
     if isinstance(event, ev.Admitted):
-        return _admitted(event, scene)
+        return _admitted(event, among)
     reason = getattr(event, "reason", getattr(event, "end", None))
     return comparison(reason) if isinstance(reason, why_.Reason) else ""
 
 
-def _admitted(event: ev.Admitted, scene: Scene) -> str:
+def _admitted(event: ev.Admitted, among: Sequence[Told]) -> str:
     """It fits: in what is free, and what was evicted for it."""
-    events = scene.moment.events if event.step == scene.moment.step else scene.record.events_of(event.step)
     evicted = sum(
-        len(row.event.blocks)
-        for row in events
-        if isinstance(row.event, ev.Evicted) and row.event.for_request == event.request
+        len(told.event.blocks)
+        for told in among
+        if isinstance(told.event, ev.Evicted)
+        and (told.step, told.event.for_request) == (event.step, event.request)
     )
     room = f"{event.free_blocks} + {evicted} evicted" if evicted else f"{event.free_blocks}"
     return f"{event.need_blocks} ≤ {room} blocks"
+
+
+def not_shown(scene: Scene) -> Line | None:
+    """What to say of decisions that are left out because they are too many."""
+    more = len(scene.moment.decisions) - MOST_DECISIONS
+    return Span(f"{more:,} more in this step: 0 opens Events", "dim") if more > 0 else None
 
 
 def nothing_decided(scene: Scene) -> Line:
@@ -80,4 +87,4 @@ def nothing_decided(scene: Scene) -> Line:
     return Span(f"{step:>4}  nothing had to be decided: what runs goes on", "dim")
 
 
-__all__ = ["OPENS", "comparison", "decision_line", "inequality", "nothing_decided", "told_in"]
+__all__ = ["OPENS", "comparison", "decision_line", "inequality", "not_shown", "nothing_decided", "told_in"]

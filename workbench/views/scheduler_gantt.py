@@ -24,10 +24,17 @@ class RequestLanes:
     def __init__(self, record: Record) -> None:
         self._record = record
         self._phases: dict[str, Sequence[Recorded]] = {}
-        self._requests = record.requests()
-        self._lanes = {row.request: lane for lane, row in enumerate(self._requests)}
-        self.steps = record.last_step + 1
+        self._lanes: dict[str, int] = {}
         self.moved: Collection[str] = ()
+        self.grow()
+
+    def grow(self) -> None:
+        """Take in what was recorded since."""
+        self._requests = self._record.requests()
+        for lane in range(len(self._lanes), len(self._requests)):
+            self._lanes[self._requests[lane].request] = lane
+        self.steps = self._record.last_step + 1
+        self._phases.clear()
 
     def __len__(self) -> int:
         return len(self._requests)

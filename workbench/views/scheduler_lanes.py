@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from engine.state import Request, RequestState
 from engine.wording import plural, why
@@ -12,6 +13,8 @@ from workbench.views.scheduler_decisions import comparison
 from workbench.widgets.columns import Column
 from workbench.widgets.inks import Ink
 from workbench.widgets.spans import Bar, Line, Span
+
+MOST_FINISHED = 500
 
 
 class Lane:
@@ -123,9 +126,15 @@ class Finished(Lane):
         Column("out", 4, "right", 1),
     )
 
-    def __init__(self, scene: Scene, rows: Sequence[RequestRow]) -> None:
+    def __init__(self, scene: Scene, rows: Sequence[RequestRow], count: int) -> None:
         super().__init__(scene, [row.request for row in rows])
         self._rows = rows
+        self._count = count
+
+    @property
+    def title(self) -> str:
+        left_out = f", the last {len(self):,}" if len(self) < self._count else ""
+        return f"{self.name} {self._count:,}{left_out}"
 
     def row(self, index: int) -> Sequence[Line]:
         row = self._rows[index]
@@ -144,12 +153,14 @@ def lanes_of(scene: Scene) -> tuple[Waiting, Running, Preempted, Finished]:
     """The four lanes of a moment."""
     state = scene.moment.state
     queue = [(id_, state.requests[id_].state) for _, id_ in state.waiting]
-    ended = [row for row in scene.moment.requests if row.request not in state.requests]
+    arrived = scene.record.requests_until(scene.moment.step)
+    gone = (row for row in reversed(arrived) if row.request not in state.requests)
+    ended = sorted(islice(gone, MOST_FINISHED), key=lambda row: -(row.finished_step or 0))
     return (
         Waiting(scene, [id_ for id_, kind in queue if kind is RequestState.WAITING]),
         Running(scene, list(state.running)),
         Preempted(scene, [id_ for id_, kind in queue if kind is RequestState.PREEMPTED]),
-        Finished(scene, ended),
+        Finished(scene, ended, len(arrived) - len(state.requests)),
     )
 
 

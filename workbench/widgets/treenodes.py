@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import islice
 from typing import Protocol
 
 from workbench.widgets.columns import Column
@@ -51,25 +52,36 @@ class VisibleNodes:
         return len(self.nodes)
 
     def _fill(self, at: int, siblings: Sequence[int], depth: int, above: int) -> None:
-        """Insert siblings and all that is unfolded below them at position `at`."""
+        """Insert siblings and all that is unfolded below them at position `at`, runs of folded ones at once."""
         nodes: list[int] = []
         depths: list[int] = []
         trunks: list[int] = []
-        stack = [(node, depth, self._trunk(above, depth, last)) for node, last in _from_last(siblings)]
+        stack = [(siblings, 0, depth, above)]
         while stack:
-            node, level, trunk = stack.pop()
-            nodes.append(node)
-            depths.append(level)
-            trunks.append(trunk)
-            if node in self.unfolded:
-                below = _from_last(self.model.children(node))
-                stack += [(child, level + 1, self._trunk(trunk, level + 1, last)) for child, last in below]
+            row, start, level, outer = stack.pop()
+            if start == len(row):
+                continue
+            end = self._next_unfolded(row, start)
+            nodes += row[start : end + 1]
+            depths += [level] * (end + 1 - start)
+            trunks += [self._trunk(outer, level, last=False)] * (end - start)
+            trunks.append(self._trunk(outer, level, last=end == len(row) - 1))
+            stack.append((row, end + 1, level, outer))
+            if row[end] in self.unfolded:
+                stack.append((self.model.children(row[end]), 0, level + 1, trunks[-1]))
         self.nodes[at:at] = nodes
         self.depths[at:at] = depths
         self.trunks[at:at] = trunks
 
+    def _next_unfolded(self, row: Sequence[int], start: int) -> int:
+        """The index of the first unfolded node from `start` on; of the last node where none is."""
+        last = len(row) - 1
+        if self.unfolded.isdisjoint(islice(row, start, None)):
+            return last
+        return next((index for index in range(start, last) if row[index] in self.unfolded), last)
+
     @staticmethod
-    def _trunk(above: int, depth: int, last: bool) -> int:
+    def _trunk(above: int, depth: int, *, last: bool) -> int:
         return above if last else above | 1 << depth
 
     def unfold(self, position: int) -> None:
@@ -94,8 +106,3 @@ class VisibleNodes:
         depth = self.depths[position]
         above = (place for place in range(position - 1, -1, -1) if self.depths[place] < depth)
         return next(above, position)
-
-
-def _from_last(siblings: Sequence[int]) -> Iterable[tuple[int, bool]]:
-    """Yield siblings from the last to the first, so that a stack gives them back in order."""
-    return ((node, index == 0) for index, node in enumerate(reversed(siblings)))

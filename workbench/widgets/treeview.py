@@ -50,15 +50,21 @@ class LineTree(CursorPane):
         self._placed: tuple[int, list[Placed]] = (-1, [])
         self.set_model(model)
 
-    def set_model(self, model: TreeModel | None) -> None:
-        """Show another state of the tree: unfolded as it was, the cursor on its node where that still exists."""
+    def set_model(self, model: TreeModel | None, *, same_shape: bool = False) -> None:
+        """Show another state of the tree: unfolded as it was, the cursor on its node where that still exists.
+
+        `same_shape` promises that it has the nodes of the one before, so that the flat lists can be kept.
+        """
         node = self.node
         first = self.model is None
         self.model = model
         self._placed = (-1, [])
         if model is not None and first and not self.unfolded:
             self.unfolded = set(model.roots())
-        self.visible_nodes = VisibleNodes(model, self.unfolded) if model else None
+        if same_shape and model is not None and self.visible_nodes is not None:
+            self.visible_nodes.model = model
+        else:
+            self.visible_nodes = VisibleNodes(model, self.unfolded) if model else None
         if node is not None and self.visible_nodes and node in self.visible_nodes.nodes:
             self.cursor = self.visible_nodes.nodes.index(node)
         self.items_changed()
@@ -72,9 +78,10 @@ class LineTree(CursorPane):
         """Unfold a path of nodes from a root down and put the cursor on its end, telling nobody."""
         if self.model is None or not path:
             return
-        self.unfolded.update(path[:-1])
-        self.visible_nodes = VisibleNodes(self.model, self.unfolded)
-        self.items_changed()
+        if self.visible_nodes is None or not self.unfolded.issuperset(path[:-1]):
+            self.unfolded.update(path[:-1])
+            self.visible_nodes = VisibleNodes(self.model, self.unfolded)
+            self.items_changed()
         if path[-1] in self.visible_nodes.nodes:
             self.show_cursor(self.visible_nodes.nodes.index(path[-1]))
 
