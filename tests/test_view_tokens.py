@@ -14,13 +14,14 @@ from engine.details import TokenDetails
 from engine.explain import explain
 from engine.params import SamplingParams
 from engine.sampling import SamplerRow, choose
+from engine.sanitise import display_text
 from tests.inspecting import with_inspections
 from tests.recorded import record_demo
 from tests.sampled import SETTINGS, logits_after, record_sampled
 from tests.screens import check_frame, press, screen_text, settle, workbench_on
 from tests.widget_gallery import NASTY
 from workbench.app import WorkbenchApp
-from workbench.bench import EngineStatus
+from workbench.bench import EngineStatus, News
 from workbench.desk import Desk
 from workbench.inspections import Inspections
 from workbench.record import Record
@@ -35,7 +36,6 @@ from workbench.views.tokens_pane import row_text
 from workbench.views.tokens_settings import FIELDS, stepped, value_text
 from workbench.views.tokens_stages import Pipeline
 from workbench.views.tokens_whatif import Reworked, rework_choice
-from workbench.widgets.cells import cell_len
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 
@@ -517,21 +517,24 @@ async def test_a_refused_inspection_is_not_asked_for_again_and_again(session: Pa
 
 async def test_hostile_tokens_stay_text(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with workbench_on(session) as (app, pilot):
-        monkeypatch.setattr(
-            type(app.scene.record.session), "token_text", lambda _self, token: NASTY[token % len(NASTY)]
-        )
-        app.scene.record._texts.clear()
-        for request in ("2", "3"):
-            app.select(Selection(request=request))
-            await press(pilot, "2", "left", "w")
-            strips = app.screen._compositor.render_strips()
-            assert all(strip.cell_length == 120 for strip in strips)
+        with_inspections(app)
+        app.select(Selection(request="3", position=18))
+        await press(pilot, "2", "w")
+        for nasty in NASTY:
+            show_every_token_as(nasty, app, monkeypatch)
+            view_of(app)._filled = None
+            app.note(News.ALL)
+            await settle(pilot)
+            assert all(strip.cell_length == 120 for strip in app.screen._compositor.render_strips())
             shown = screen_text(app)
-            assert "\x1b" not in shown
-            assert "\u202e" not in shown
-            assert "[/b]" in shown
-            assert all(cell_len(line) <= 120 for line in shown.splitlines())
-            await press(pilot, "escape")
+            assert not set(shown) & set("\x1b\r\u202e\u200b\u200d")
+            assert f"why '{display_text(nasty)}' at 18" in shown
+
+
+def show_every_token_as(text: str, app: WorkbenchApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = app.scene.record
+    monkeypatch.setattr(type(record.session), "token_text", lambda _self, _token: text)
+    record._texts.clear()
 
 
 async def test_ascii_glyphs_keep_every_meaning(session: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Literal
 from engine import protocol as pr
 
 KEPT = 64
+KEPT_BYTES = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,18 @@ class Inspections:
     def _keep(self, look: Look, answer: Answer) -> Answer:
         self._answers[look] = answer
         self._answers.move_to_end(look)
-        while len(self._answers) > KEPT:
+        while len(self._answers) > KEPT or (len(self._answers) > 1 and self._bytes > KEPT_BYTES):
             self._answers.popitem(last=False)
         return answer
+
+    @property
+    def _bytes(self) -> int:
+        """What the answers take: those of a large model are megabytes each."""
+        return sum(_size(answer.result) for answer in self._answers.values() if answer.result is not None)
+
+
+def _size(result: pr.Inspection) -> int:
+    return sum(map(len, (result.logits, result.row, result.focus, result.grid)))
 
 
 __all__ = ["Answer", "Inspections", "Look"]

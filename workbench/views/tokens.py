@@ -75,6 +75,7 @@ class TokensView(View):
         self._shading = 0
         self._trying = Trying()
         self._filled: object = None  # what the stages on screen belong to
+        self._title = ""  # of the choice on screen
         self._drawn: DrawnFrom | None = None
         self._redrawn: DrawnFrom | None = None
 
@@ -164,7 +165,7 @@ class TokensView(View):
 
     def _show_choice(self, scene: Scene, subject: Subject) -> None:
         details = _details_of(scene, subject)
-        filled = (subject.request, subject.choice, details is None)
+        filled = (subject.request, subject.choice, details is None, scene.moment.step)
         if details is None:
             self._fill_no_choice(subject)
         elif filled != self._filled:
@@ -180,7 +181,7 @@ class TokensView(View):
     def _fill_choice(self, scene: Scene, details: TokenDetails) -> None:
         record = scene.record
         self.facts.set_lines(choice_lines(details, record.token_text))
-        self.facts.border_title = choice_title(scene, details)
+        self._title = self.facts.border_title = choice_title(scene, details)
         self.facts.border_subtitle = f"! {NEAR_TIE}" if details.near_tie else ""
         self.stages.set_pipeline(Pipeline(details, record.token_text, record.about.shape.vocab_size))
         self._drawn = drawn_from(details, record.token_text)
@@ -238,7 +239,7 @@ class TokensView(View):
         """Where there is no room for the facts, the frame of the stages has the most important ones."""
         if (pipeline := self.stages.pipeline) is not None:
             room = self.facts.display
-            self.stages.border_title = "sampler" if room else str(self.facts.border_title)
+            self.stages.border_title = "sampler" if room else self._title
             self.stages.border_subtitle = "" if room else choice_in_brief(pipeline.details)
 
     # Acting
@@ -365,7 +366,8 @@ def choice_title(scene: Scene, details: TokenDetails) -> str:
     """Which token was chosen when."""
     row = scene.record.token_row(details.request, details.position)
     step = "" if row is None else f" in step {row.chosen_step}"
-    return f"why '{scene.record.token_text(details.token)}' at {details.position}{step}"
+    now = f" {scene.glyphs.changed} now" if row is not None and row.chosen_step == scene.moment.step else ""
+    return f"why '{scene.record.token_text(details.token)}' at {details.position}{step}{now}"
 
 
 def _fill_draw(bar: CdfBar, drawn: DrawnFrom | None, details: TokenDetails, title: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from textual.geometry import Size
 
-NARROW = 100  # below, the text stands above the stages
+NARROW = 112  # below, the text stands above the stages
 COURSE_HEIGHT, FACTS_HEIGHT, DRAW_HEIGHT = 30, 20, 24  # the least height of the view for these panes
 BOTH_HEIGHT = 46  # for recorded and reworked stages one above the other
 

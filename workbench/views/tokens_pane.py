@@ -139,10 +139,16 @@ class StagePane(CursorPane):
         segments += self._stages(row, columns, brush)
         used = sum(segment.cell_length for segment in segments)
         if row.removed:
-            reason = f"{self.glyphs.cross} {row.why}"
-            tail = fit(reason, max(0, self.body_width - used), ellipsis=self.glyphs.ellipsis)
-            return [*segments, brush.segment(tail, "bad")]
+            reason = self._reason(row, max(0, self.body_width - used))
+            return [*segments, brush.segment(reason, "bad")]
         return segments + self._probability(row, columns, brush, self.body_width - used)
+
+    def _reason(self, row: Candidate, room: int) -> str:
+        """What removed the candidate; the word that can be missed goes first."""
+        reason = f"{self.glyphs.cross} {row.why}"
+        if cell_len(reason) > room:
+            reason = reason.replace("cumulative ", "")
+        return fit(reason, room, ellipsis=self.glyphs.ellipsis)
 
     def _mark(self, row: Candidate) -> str:
         assert self.pipeline is not None

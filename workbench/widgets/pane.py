@@ -9,6 +9,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.filter import LineFilter
 from textual.geometry import Offset, Region, Size
 from textual.scroll_view import ScrollView
@@ -102,6 +103,10 @@ class LinePane(ScrollView, can_focus=True, inherit_bindings=False):
     def click_at(self, at: Offset) -> bool:
         """Move the cursor to the item at body cell `at`; False where nothing lies."""
         raise NotImplementedError
+
+    def render_str(self, text_content: str | Content) -> Content:
+        """Take titles as they are written: a token's text in one of them is not markup."""
+        return text_content if isinstance(text_content, Content) else Content(text_content)
 
     # Geometry
 
