@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 
 from engine import events as ev
+from sessions.errors import SessionError
 from sessions.records import EventRow
+from sessions.tables import fetch, fetch_value
 
 SCAN_EVENTS = 20_000
 
@@ -49,8 +51,7 @@ class EventView:
 
     def refresh(self) -> None:
         """Take notice of events recorded since; matching ones are found by the next `scan`."""
-        row = self._connection.execute("SELECT max(seq) FROM events").fetchone()
-        self._last = int(row[0] or 0)
+        self._last = fetch_value(self._connection, "SELECT max(seq) FROM events") or 0
 
     @property
     def complete(self) -> bool:
@@ -60,10 +61,11 @@ class EventView:
         """Look at up to `events` more events; whether all have been looked at now."""
         if not self.complete:
             stop = min(self._last, self._scanned + events)
-            rows = self._connection.execute(
-                f"SELECT seq FROM events WHERE seq > ? AND seq <= ? AND {self._where}",
-                (self._scanned, stop, *self._values),
-            )
+            rows = fetch(
+                self._connection,
+                f"SELECT seq FROM events WHERE seq > ? AND seq <= ? AND {self._where} ORDER BY seq",
+                self._scanned, stop, *self._values,
+            )  # fmt: skip
             self._found.extend(seq for (seq,) in rows)
             self._scanned = stop
         return self.complete
@@ -87,7 +89,7 @@ class EventView:
         """The events of rows `start` to `stop`, `stop` not included; fewer where the log ends."""
         if self._everything:
             return fetch_events(self._connection, start + 1, min(stop, self._last))
-        return [fetch_events(self._connection, seq, seq)[0] for seq in self._found[start:stop]]
+        return [row for seq in self._found[start:stop] for row in fetch_events(self._connection, seq, seq)]
 
     def row_of(self, seq: int) -> int:
         """The row of event `seq`, or of the first matching one after it."""
@@ -98,10 +100,18 @@ class EventView:
 
 def fetch_events(connection: sqlite3.Connection, first_seq: int, last_seq: int) -> list[EventRow]:
     """The events with numbers from `first_seq` to `last_seq`, both included."""
-    rows = connection.execute(
-        "SELECT seq, data FROM events WHERE seq >= ? AND seq <= ? ORDER BY seq", (first_seq, last_seq)
-    ).fetchall()
-    return [EventRow(seq, ev.decode(line)) for seq, line in rows]
+    rows = fetch(
+        connection, "SELECT seq, data FROM events WHERE seq >= ? AND seq <= ? ORDER BY seq", first_seq, last_seq
+    )
+    return [event_row(seq, line) for seq, line in rows]
+
+
+def event_row(seq: int, line: str) -> EventRow:
+    """The event in a line of JSON. Raises SessionError where it is none."""
+    try:
+        return EventRow(seq, ev.decode(line))
+    except (TypeError, ValueError) as error:
+        raise SessionError(f"event {seq} cannot be read: {error}") from error
 
 
 def _condition(wanted: EventFilter) -> tuple[str, list[Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
@@ -12,6 +11,7 @@ from engine.params import EngineOptions
 from sessions.compression import compress, decompress
 from sessions.errors import SessionError
 from sessions.schema import SCHEMA_VERSION
+from sessions.tables import fetch, fetch_value
 
 TOKENIZER = "tokenizer.json"
 MAX_TOKENIZER_BYTES = 1 << 26
@@ -64,15 +64,18 @@ def write_header(connection: sqlite3.Connection, header: Header, tokenizer_json:
 
 def read_header(connection: sqlite3.Connection) -> Header:
     """The header of an open session. Raises SessionError where it is missing or makes no sense."""
-    rows: Iterable[tuple[str, str]] = connection.execute("SELECT name, value FROM header").fetchall()
+    rows = fetch(connection, "SELECT name, value FROM header")
     try:
         fields = {name: msgspec.json.decode(value) for name, value in rows}
         return msgspec.convert(fields, Header)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, TypeError) as error:
         raise SessionError(f"its header cannot be read: {error}") from error
 
 
 def read_tokenizer(connection: sqlite3.Connection) -> bytes | None:
-    """The stored `tokenizer.json`, None where the session has none."""
-    row = connection.execute("SELECT data FROM attachments WHERE name = ?", (TOKENIZER,)).fetchone()
-    return None if row is None else decompress(row[0], MAX_TOKENIZER_BYTES)
+    """The stored `tokenizer.json`, None where the session has none. Raises SessionError where damaged."""
+    data = fetch_value(connection, "SELECT data FROM attachments WHERE name = ?", TOKENIZER)
+    try:
+        return None if data is None else decompress(data, MAX_TOKENIZER_BYTES)
+    except (TypeError, ValueError) as error:
+        raise SessionError(f"the tokenizer in the session cannot be read: {error}") from error

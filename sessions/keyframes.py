@@ -14,6 +14,7 @@ from engine.state import State
 from sessions.compression import compress, decompress
 from sessions.errors import SessionError
 from sessions.rows import Rows
+from sessions.tables import fetch, fetch_value
 
 MAX_EVENTS: Final = 5_000
 """The most events that are folded to reach any step."""
@@ -57,29 +58,28 @@ class Keyframe:
 
 def nearest_keyframe(connection: sqlite3.Connection, branch: int, seq: int) -> Keyframe | None:
     """The latest keyframe of `branch` at or before event `seq`."""
-    row = connection.execute(
-        "SELECT branch, seq FROM keyframes WHERE branch = ? AND seq <= ? ORDER BY seq DESC LIMIT 1", (branch, seq)
-    ).fetchone()
-    return None if row is None else Keyframe(*row)
+    found = fetch_value(connection, "SELECT max(seq) FROM keyframes WHERE branch = ? AND seq <= ?", branch, seq)
+    return None if found is None else Keyframe(branch, found)
 
 
 def read_keyframe(connection: sqlite3.Connection, at: Keyframe) -> State:
     """The state of a keyframe. Raises SessionError where it is damaged."""
-    row = connection.execute(
-        "SELECT columns FROM keyframes WHERE branch = ? AND seq = ?", (at.branch, at.seq)
-    ).fetchone()
+    packed = fetch_value(
+        connection, "SELECT columns FROM keyframes WHERE branch = ? AND seq = ?", at.branch, at.seq
+    )
     try:
-        columns = msgspec.msgpack.decode(row[0], type=dict[str, int])
+        columns = msgspec.msgpack.decode(packed, type=dict[str, int])
         return keyframe.unpack({name: _page(connection, page) for name, page in columns.items()})
-    except (ValueError, msgspec.DecodeError) as error:
+    except (TypeError, ValueError) as error:
         raise SessionError(f"the keyframe at event {at.seq} is damaged: {error}") from error
 
 
 def _page(connection: sqlite3.Connection, page: int) -> bytes:
-    row = connection.execute("SELECT hash, data FROM pages WHERE id = ?", (page,)).fetchone()
-    if row is None:
+    rows = fetch(connection, "SELECT hash, data FROM pages WHERE id = ?", page)
+    if not rows:
         raise ValueError(f"page {page} is missing")
-    data = decompress(row[1], MAX_PAGE_BYTES)
-    if xxhash.xxh3_128_digest(data) != row[0]:
+    [(digest, packed)] = rows
+    data = decompress(packed, MAX_PAGE_BYTES)
+    if xxhash.xxh3_128_digest(data) != digest:
         raise ValueError(f"page {page} does not match its hash")
     return data

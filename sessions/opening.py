@@ -91,7 +91,7 @@ def _check_version(path: Path, connection: sqlite3.Connection) -> None:
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise SessionError(f"{path} is damaged: {error}") from error
     if application != schema.APPLICATION_ID:
         raise SessionError(f"{path} is not a session: it is an SQLite file of something else")

@@ -11,7 +11,7 @@ from engine.state import State
 from sessions.blocks import BlockQueries
 from sessions.decisions import CODES
 from sessions.errors import SessionError
-from sessions.event_log import EventFilter, EventView, fetch_events
+from sessions.event_log import EventFilter, EventView, event_row, fetch_events
 from sessions.functions import add_functions
 from sessions.header import Header, read_header
 from sessions.opening import ReadOnly, open_read_only
@@ -129,7 +129,7 @@ class Session(RequestQueries, BlockQueries, TensorQueries):
             "SELECT seq, data FROM events WHERE seq BETWEEN ? AND ? AND branch = ? ORDER BY seq",
             first, last_seq(self._connection, branch, step), branch,
         )  # fmt: skip
-        return [EventRow(seq, ev.decode(line)) for seq, line in rows]
+        return [event_row(seq, line) for seq, line in rows]
 
     def decisions(self, step: int, branch: int = 0) -> list[Decision]:
         """What the engine decided in `step`, in order."""

@@ -14,6 +14,7 @@ from sessions.errors import SessionError
 from sessions.header import Header
 from sessions.keyframes import Keyframe, nearest_keyframe, read_keyframe
 from sessions.records import Branch
+from sessions.tables import fetch, fetch_value
 
 SNAPSHOT_EVENTS: Final = 1_250
 """A longer fold leaves packed states this many events apart, so that stepping back is quick."""
@@ -92,15 +93,17 @@ class Seeker:
 
     def _fold(self, at: _At, seq: int) -> _At:
         """Apply the events of the branch after `at` up to `seq`."""
-        lines = self._connection.execute(
-            "SELECT seq, data FROM events WHERE seq > ? AND seq <= ? AND branch = ?", (at.seq, seq, at.branch)
-        ).fetchall()
+        lines = fetch(
+            self._connection,
+            "SELECT seq, data FROM events WHERE seq > ? AND seq <= ? AND branch = ? ORDER BY seq",
+            at.seq, seq, at.branch,
+        )  # fmt: skip
         try:
             for count, (number, line) in enumerate(lines, 1):
                 at.state.apply(ev.decode(line))
                 if count % SNAPSHOT_EVENTS == 0:
                     self._remember(Keyframe(at.branch, number), at.state)
-        except (AssertionError, LookupError, ValueError) as error:
+        except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
             raise SessionError(f"event {number} does not fit the state before it: {error}") from error
         at.seq = seq
         return at
@@ -115,24 +118,27 @@ def last_seq(connection: sqlite3.Connection, branch: int, step: int) -> int:
     """The number of the last event of `branch` that carries `step` or an earlier one; 0 if there is none."""
     if step < 0:  # what was said before the first step carries 0, which has no row
         return 0
-    row = connection.execute(
-        "SELECT first_seq FROM steps WHERE branch = ? AND step > ? ORDER BY step LIMIT 1", (branch, step)
-    ).fetchone()
-    if row is not None:
-        return int(row[0]) - 1
-    ended = connection.execute(
-        "SELECT last_seq FROM steps WHERE branch = ? ORDER BY step DESC LIMIT 1", (branch,)
-    ).fetchone()
-    row = connection.execute(
+    next_seq = fetch_value(
+        connection,
+        "SELECT first_seq FROM steps WHERE branch = ? AND step > ? ORDER BY step LIMIT 1",
+        branch, step,
+    )  # fmt: skip
+    if next_seq is not None:
+        return int(next_seq) - 1
+    ended = fetch_value(
+        connection, "SELECT last_seq FROM steps WHERE branch = ? ORDER BY step DESC LIMIT 1", branch
+    )
+    found = fetch_value(
+        connection,
         "SELECT max(seq) FROM events WHERE seq >= ? AND branch = ? AND step <= ?",
-        (ended[0] if ended else 0, branch, step),
-    ).fetchone()
-    return int(row[0] or 0)
+        ended or 0, branch, step,
+    )  # fmt: skip
+    return int(found or 0)
 
 
 def find_branch(connection: sqlite3.Connection, branch: int) -> Branch:
     """The row of `branch`. Raises SessionError where there is none."""
-    row = connection.execute("SELECT * FROM branches WHERE branch = ?", (branch,)).fetchone()
-    if row is None:
+    rows = fetch(connection, "SELECT * FROM branches WHERE branch = ?", branch)
+    if not rows:
         raise SessionError(f"there is no branch {branch}")
-    return Branch(*row)
+    return Branch(*rows[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import sqlite3
 import subprocess
@@ -17,7 +18,8 @@ import pytest
 from engine import keyframe
 from sessions.compression import compress, decompress
 from sessions.errors import SessionError
-from sessions.reader import Session
+from sessions.reader import EventFilter, Session
+from sessions.schema import TABLES
 from tests.recorded import DEMO_HEADER, engine_on, record_demo, writer_on
 from tests.scripted import spec
 
@@ -175,3 +177,41 @@ def test_a_session_in_a_folder_that_cannot_be_written(cut_off) -> None:
         assert path.with_name("run.wbs-wal").exists() == cut_off
         if cut_off:
             writer.close()
+
+
+def everything(session: Session) -> None:
+    """Ask all there is to ask."""
+    last = session.last_step()
+    for step in range(last, -1, -3):
+        session.state_at(step)
+        session.decisions(step)
+        session.step_row(step)
+        session.block_changes(step)
+    session.events(EventFilter(text="token")).scan_all().rows(0, 1_000)
+    for request in session.requests():
+        session.request_phases(request.request)
+        session.tokens_of(request.request)
+        session.details(request.request, request.prompt_tokens)
+    for block in range(DEMO_HEADER.num_blocks):
+        session.block_history(block)
+    for table in TABLES:
+        list(session.query(f"SELECT * FROM {table}").rows)
+    list(session.query("SELECT * FROM candidates").rows)
+
+
+def test_damage_anywhere_is_an_error_of_one_line_or_no_matter(session) -> None:
+    whole = session.read_bytes()
+    rng = random.Random(0)
+    refusals = []
+    for _ in range(30):
+        data = bytearray(whole)
+        at = rng.randrange(100, len(data) - 40)
+        data[at : at + 40] = rng.randbytes(40)
+        session.write_bytes(data)
+        try:
+            with Session.open(session) as opened:
+                everything(opened)
+        except SessionError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 5
+    assert not any("\n" in line for line in refusals)
