@@ -25,6 +25,7 @@ def create_session(path: Path, header: Header, tokenizer_json: bytes | None = No
             old.unlink(missing_ok=True)
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = OFF")  # there is nothing to lose yet
             schema.create(connection)
             write_header(connection, header, tokenizer_json)
             connection.execute("COMMIT")
