@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from engine import events as ev
 from engine.kv.blocks import NO_NODE
+from engine.kv.prefix import find
 from engine.kv.radix import ROOT, chain_hash
 from engine.state import Request, State
 from engine.tokens import TokenSource
@@ -17,33 +18,33 @@ Emit = Callable[[ev.Event], None]  # applies the event at once
 def cache_full_blocks(state: State, log: TokenSource, request: Request, computed_from: int, emit: Emit) -> None:
     """Put the blocks that `request` has filled since position `computed_from` into the tree.
 
-    A block whose tokens another block already caches stays private.
+    A block whose place another block has taken stays private; it holds the same tokens, short of a collision.
     """
     size = state.blocks.block_size
     index, stop = computed_from // size, request.computed // size
     if index == stop:
         return
-    hashes = _hashes(state, log, request, stop)
+    hashes = _hashes(state, log, request, index, stop)
     while index < stop:
-        index = _insert(state, request, index, stop, hashes, emit)
+        index = _insert(state, log, request, index, stop, hashes, emit)
 
 
-def _hashes(state: State, log: TokenSource, request: Request, stop: int) -> list[int]:
-    """Chained hash of every block of the table below `stop`: on record, or computed for newly full ones."""
+def _hashes(state: State, log: TokenSource, request: Request, start: int, stop: int) -> list[int]:
+    """Chained hash of every block of the table below `stop`: those from `start` on have just become full."""
     size = state.blocks.block_size
     tokens = log.tokens_of(request.id)
-    hashes: list[int] = []
-    for index, block in enumerate(request.table[:stop]):
-        known = state.blocks.hash[block]
-        before = hashes[-1] if hashes else 0
-        hashes.append(known or chain_hash(before, tokens[index * size : (index + 1) * size]))
+    hashes = [state.blocks.hash[block] for block in request.table[:start]]
+    for index in range(start, stop):
+        hashes.append(chain_hash(hashes[-1] if hashes else 0, tokens[index * size : (index + 1) * size]))
     return hashes
 
 
-def _insert(state: State, request: Request, index: int, stop: int, hashes: list[int], emit: Emit) -> int:
+def _insert(
+    state: State, log: TokenSource, request: Request, index: int, stop: int, hashes: list[int], emit: Emit
+) -> int:
     """Insert from table index `index` on; returns the index up to which blocks are settled."""
-    place = _place_before(state, request, index, hashes)
-    if place.depth == index and (twin := _continuation(state, place, hashes[index])) is not None:
+    place = _place_before(state, log, request, index, hashes)
+    if (twin := _continuation(state, place, hashes[place.depth])) is not None:
         emit(
             _event(
                 ev.KeptPrivate,
@@ -69,7 +70,7 @@ class _Place:
     depth: int
 
 
-def _place_before(state: State, request: Request, index: int, hashes: list[int]) -> _Place:
+def _place_before(state: State, log: TokenSource, request: Request, index: int, hashes: list[int]) -> _Place:
     """Where the first `index` blocks of `request` end in the tree.
 
     Less deep than `index` when an ancestor has been evicted meanwhile: then the request's own private
@@ -78,7 +79,7 @@ def _place_before(state: State, request: Request, index: int, hashes: list[int])
     if index and state.blocks.node[request.table[index - 1]] != NO_NODE:
         node, offset = state.tree.place_of(request.table[index - 1])
         return _Place(node.id, offset, index)
-    walk = state.tree.walk(hashes[:index])
+    walk = find(state, log, log.tokens_of(request.id), hashes[:index])
     return _Place(walk.node, walk.offset, len(walk.blocks))
 
 

@@ -19,7 +19,7 @@ from engine.execution import NO_DETAILS, Choice, DetailsOf, Executor, Job, Limit
 from engine.ids import request_id
 from engine.params import EngineOptions, RequestSpec
 from engine.protocol import Inspect, Inspection
-from engine.scheduler import Plan, Scheduler, blocks_for
+from engine.scheduler import Plan, Scheduler, blocks_for, copies_for
 from engine.stages import check_vocabulary
 from engine.state import Request, RequestState, State
 from engine.stopping import StopStrings, stop_after
@@ -43,14 +43,18 @@ class StepFailedError(RuntimeError):
 
 
 class Sink(Protocol):
-    """Who records a run. Both calls must return fast; `details` may be evaluated on another thread."""
+    """Who records a run. `record` and `commit` must return fast; `details` may be evaluated on another thread."""
 
     def record(self, events: Sequence[ev.Event]) -> None:
-        """Events between steps, or the plan of the step that is about to execute."""
+        """Events between steps, or the plan of the step that is about to execute. Must not raise."""
         ...
 
     def commit(self, events: Sequence[ev.Event], details: DetailsOf | None) -> None:
-        """The results of the step, closed by `step_committed` or `step_failed`."""
+        """The results of the step, closed by `step_committed` or `step_failed`.
+
+        May raise RuntimeError when the record cannot be written: the step holds all the same, and the run
+        can go on where the sink has kept what it was told.
+        """
         ...
 
     def close(self) -> None:
@@ -109,7 +113,7 @@ class Engine:
                 prompt, limit,
             )  # fmt: skip
         size = self.options.block_size
-        need = blocks_for(prompt, size) + (spec.n - 1) * (prompt % size > 0)
+        need = blocks_for(prompt, size) + copies_for(prompt, spec.n, size)
         if need > self.state.blocks.num_blocks:
             limit = self.state.blocks.num_blocks
             raise RefusedError(

@@ -45,7 +45,11 @@ def count_blocks(config: ModelConfig, options: EngineOptions) -> int:
     """`--kv-blocks`, or as many blocks as `--kv-memory` holds; OptionError when that is none or too many."""
     dtype = dtype_name(config, options)
     block_bytes = options.block_size * config.kv_bytes_per_token(dtype)
+    memory = _memory_bytes()
     if options.kv_blocks is None:
+        if options.kv_memory_bytes > memory:
+            asked = options.kv_memory_bytes // MIB
+            raise OptionError(f"kv_memory is {asked} MiB: this machine has {memory // MIB} MiB of memory")
         blocks = config.kv_blocks(options.kv_memory_bytes, options.block_size, dtype)
         if blocks == 0:
             raise OptionError(
@@ -53,7 +57,6 @@ def count_blocks(config: ModelConfig, options: EngineOptions) -> int:
                 f" takes {block_bytes}"
             )
         return blocks
-    memory = _memory_bytes()
     if options.kv_blocks * block_bytes > memory:
         raise OptionError(
             f"kv_blocks is {options.kv_blocks}: that is {options.kv_blocks * block_bytes // MIB} MiB of KV"

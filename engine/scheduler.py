@@ -244,7 +244,7 @@ class _Planning:
         if tokens == 0:
             return self._budget_spent(request.num_tokens - cached)
         own = blocks_for(request.num_tokens, self._state.blocks.block_size) - len(found.blocks)
-        need = own + self._copies(request, samples)
+        need = own + copies_for(request.num_tokens, samples, self._state.blocks.block_size)
         room = self._overlay.find(need, found.blocks)
         if isinstance(room, Short):
             return NoFreeBlocks(need, room.free, room.evictable)
@@ -294,10 +294,6 @@ class _Planning:
         """How many requests will run on this one's prefill: itself and the samples that wait for it."""
         return 1 + len(self._state.heirs(request))
 
-    def _copies(self, request: Request, samples: int) -> int:
-        """Blocks that samples will copy when they first write into the last, partly filled one."""
-        return (samples - 1) * (request.num_tokens % self._state.blocks.block_size > 0)
-
     def _settle_queue(self) -> None:
         """Requests whose standing reason is older than this plan are behind whoever was considered."""
         fronts = [self._state.requests[id_] for id_ in self._state.fronts]
@@ -343,3 +339,8 @@ class _Planning:
 def blocks_for(tokens: int, block_size: int) -> int:
     """Blocks that hold `tokens` tokens."""
     return -(-tokens // block_size)
+
+
+def copies_for(tokens: int, samples: int, block_size: int) -> int:
+    """Blocks that samples copy when they first write into the last block, partly filled by `tokens` tokens."""
+    return (samples - 1) * (tokens % block_size > 0)

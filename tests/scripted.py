@@ -1,7 +1,7 @@
-"""An executor without a model: its KV slots hold tokens, and the next token is a function of what it reads.
+"""An executor without a model: what its KV slots hold, and so the next token, is a function of what it reads.
 
-It reads a request's whole sequence back through the block table, so a wrong table, a missed copy or a stale
-prefix hit changes the tokens, as it would with a real model.
+Like a key of a real model, the value in a slot depends on every token before it. The executor reads it all back
+through the block table, so a wrong table, a missed copy or a stale prefix hit changes the tokens.
 """
 
 from __future__ import annotations
@@ -21,16 +21,26 @@ VOCAB = 50
 UNWRITTEN = -1
 
 
-def next_token(sequence: Sequence[int], sample: int = 0) -> int:
-    """What follows `sequence`: the reference that every schedule must agree with."""
-    return zlib.crc32(array("i", [*sequence, sample]).tobytes()) % VOCAB
+def slot_value(before: int, token: int) -> int:
+    """What the slot of `token` holds after a position whose slot holds `before` (0 at the start)."""
+    return zlib.crc32(array("q", [before, token]).tobytes())
+
+
+def next_token(slots: Sequence[int], sample: int = 0) -> int:
+    """What follows a sequence whose slots hold `slots`."""
+    return zlib.crc32(array("q", [*slots, sample]).tobytes()) % VOCAB
 
 
 def expected_output(prompt: Sequence[int], count: int, sample: int = 0) -> list[int]:
-    sequence = list(prompt)
+    """The reference that every schedule must agree with."""
+    slots = [0]
+    output: list[int] = []
+    for token in prompt:
+        slots.append(slot_value(slots[-1], token))
     for _ in range(count):
-        sequence.append(next_token(sequence, sample))
-    return sequence[len(prompt) :]
+        output.append(next_token(slots[1:], sample))
+        slots.append(slot_value(slots[-1], output[-1]))
+    return output
 
 
 class ScriptedExecutor:
@@ -50,7 +60,8 @@ class ScriptedExecutor:
                 self.slots[copy.block * self.block_size + offset] = moved
         for part in job.slices:
             for position, token in enumerate(part.token_ids, part.work.start):
-                self.slots[self._slot(part, position)] = token
+                before = self.slots[self._slot(part, position - 1)] if position else 0
+                self.slots[self._slot(part, position)] = slot_value(before, token)
         self.fault()
         if job.choices and self.fault_at_choice is not None:
             raise self.fault_at_choice

@@ -127,6 +127,7 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     "not a number": (["--kv-blocks", "many"], "'many' is not a whole number"),
     "negative blocks": (["--kv-blocks", "-1"], "--kv-blocks is -1: it must be between 1 and"),
     "more memory than there is": (["--kv-blocks", "16777216"], "--kv-blocks is 16777216"),
+    "more KV than memory": (["--kv-memory", "900TiB"], "--kv-memory is 943718400 MiB: this machine has"),
     "too large a number": (["--seed", str(1 << 70)], "too large"),
     "no block size": (["--block-size", "0"], "--block-size is 0"),
     "not a size": (["--kv-memory", "lots"], "--kv-memory is 'lots': write a size such as 512MiB"),

@@ -282,3 +282,37 @@ def test_a_prompt_whose_keys_depend_on_its_length_shares_nothing() -> None:
         assert isinstance(admitted, ev.Admitted)
         assert admitted.cached_tokens == cached
         assert len(prompt) == 6 or engine.state.blocks.cached == before
+
+
+@pytest.mark.parametrize(
+    ("asked", "detail", "tokens"), [(50, "context", 4), (4, "context", 4), (3, "max_tokens", 3)]
+)
+def test_an_output_ends_where_the_context_does(asked: int, detail: str, tokens: int) -> None:
+    engine = scripted_engine(64, max_context=10)
+    engine.submit(spec([1] * 6, asked))
+    assert ends(engine) == [("1", "length", detail)]
+    assert engine.state.totals.output_tokens == tokens
+
+
+def test_an_output_is_not_allowed_more_than_the_context_holds() -> None:
+    engine = scripted_engine(64, max_context=10)
+    engine.submit(spec([1] * 6, 50))
+    assert engine.state.requests["1"].params.max_tokens == 4
+
+
+def test_admission_counts_the_blocks_that_samples_will_copy() -> None:
+    engine = scripted_engine(4, block_size=4)
+    engine.submit(spec([1] * 5, 9))
+    engine.submit(spec([2] * 6, 3, n=2))
+    engine.step()
+    assert waits(engine)["2.0"] == NoFreeBlocks(3, 2, 0)
+
+
+def test_an_eviction_says_how_often_its_blocks_had_been_matched() -> None:
+    engine = scripted_engine(4, block_size=4)
+    for _ in range(3):
+        engine.submit(spec(range(8), 1))
+        engine.run()
+    engine.submit(spec([9] * 15, 1))
+    evicted = planned(engine, ev.Evicted)
+    assert sum(event.hits for event in evicted) == 2  # type: ignore[attr-defined]

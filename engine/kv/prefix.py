@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from engine.ids import request_of
-from engine.kv.radix import Walk
+from engine.kv.radix import ROOT, Walk
 from engine.reasons import (
     BlockNotFull,
     CacheOff,
@@ -33,14 +33,13 @@ class Match:
 
 def match(state: State, log: TokenSource, tokens: Sequence[int], hashes: Sequence[int]) -> Match:
     """The longest cached prefix of `tokens` in whole blocks, leaving at least the last token to compute."""
-    walk = find(state, log, tokens, hashes)
+    walk = find(state, log, tokens, hashes[: (len(tokens) - 1) // state.blocks.block_size])
     return Match(walk.blocks, _why(state, log, tokens, hashes, walk))
 
 
 def find(state: State, log: TokenSource, tokens: Sequence[int], hashes: Sequence[int]) -> Walk:
-    """The walk behind `match`, without the explanation."""
-    walk = state.tree.walk(hashes[: (len(tokens) - 1) // state.blocks.block_size])
-    return _verified(state, log, tokens, walk)
+    """How far `hashes` lead through blocks that hold `tokens`: no hash is taken at its word."""
+    return _verified(state, log, tokens, state.tree.walk(hashes))
 
 
 def _verified(state: State, log: TokenSource, tokens: Sequence[int], walk: Walk) -> Walk:
@@ -48,8 +47,16 @@ def _verified(state: State, log: TokenSource, tokens: Sequence[int], walk: Walk)
     size = state.blocks.block_size
     for index, block in enumerate(walk.blocks):
         if list(tokens_in(state, log, block)) != list(tokens[index * size : (index + 1) * size]):
-            return Walk(walk.blocks[:index], walk.node, 0)
+            return _cut(state, walk.blocks[:index])
     return walk
+
+
+def _cut(state: State, blocks: list[int]) -> Walk:
+    """The walk that ends with the last of `blocks`."""
+    if not blocks:
+        return Walk([], ROOT, 0)
+    node, offset = state.tree.place_of(blocks[-1])
+    return Walk(blocks, node.id, offset)
 
 
 def tokens_in(state: State, log: TokenSource, block: int) -> Sequence[int]:
