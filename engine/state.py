@@ -214,8 +214,11 @@ class State:
             request = self.requests[work.request]
             assert request.computed == work.start
             request.computed = work.stop
+            code = request_code(request.id)
             for index in range(work.start // size, (work.stop - 1) // size + 1):
-                self.blocks.fill[request.table[index]] = min(size, work.stop - index * size)
+                block = request.table[index]
+                self.blocks.fill[block] = min(size, work.stop - index * size)
+                self.blocks.writer[block] = code  # of samples that shared it, the one that went on in it
             self.totals.computed_tokens += work.tokens
 
     def _cached(self, event: ev.Cached) -> None:
