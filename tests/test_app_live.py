@@ -19,6 +19,7 @@ from sessions.reader import Session
 from tests.screens import press, screen_text
 from workbench.app import WorkbenchApp
 from workbench.bench import EngineStatus
+from workbench.messageline import MessageLine
 from workbench.source import Live
 
 COMMAND = [sys.executable, "-m", "tests.scripted_host"]
@@ -84,7 +85,7 @@ async def test_quitting_asks_while_the_engine_runs(tmp_path: Path, monkeypatch: 
 async def test_leaving_with_a_message_on_the_screen_is_no_trouble(tmp_path: Path) -> None:
     async with workbench_with_engine(tmp_path / "run.wbs") as (app, pilot):
         app.say("soon gone")
-        app.set_timer(0.01, app._hush)  # its time is over while the engine closes
+        app.query_one(MessageLine).set_timer(0.01, app.query_one(MessageLine).hush)  # while the engine closes
         await pilot.press("q")
     assert app.return_value == 0
 

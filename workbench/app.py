@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container, Vertical
+from textual.containers import Vertical
 from textual.filter import LineFilter
 from textual.screen import Screen
-from textual.timer import Timer
 
 from engine import protocol as pr
 from sessions.errors import SessionError
@@ -28,11 +27,13 @@ from workbench.action_book import ActionBook, action_ids
 from workbench.actions import bindings
 from workbench.asciimarks import AsciiMarks
 from workbench.bench import EngineStatus, News, Scene
+from workbench.body import Body
 from workbench.clock import Clock
 from workbench.commands import COMMANDS
 from workbench.engine_link import NO_ENGINE, EngineLink, Heard, Lost
 from workbench.inspections import Inspections
-from workbench.oneline import Item, OneLine
+from workbench.messageline import MessageLine
+from workbench.oneline import OneLine
 from workbench.selection import Selection
 from workbench.source import Live, Source
 from workbench.stderr import kept_off_screen
@@ -56,8 +57,6 @@ VIEW_SHEETS = sorted(Path(__file__).parent.glob("views/*.tcss"))
 REPAINTS_PER_S = 25
 LOOK_EVERY_S = 0.5
 """How often a recording that somebody else may be writing is looked at."""
-MESSAGE_S = 8.0
-TRAIL_VIEWS = 20
 GlyphWish = Literal["auto"] | GlyphChoice
 LEAST_WIDTH, LEAST_HEIGHT = 60, 16
 SHORT_HEIGHT, TABS_WIDTH = 30, 96
@@ -109,16 +108,11 @@ class WorkbenchApp(App[int]):
         self.inspections = Inspections(self._send_look, lambda: self.engine.why_no_look)
         self.fatal: pr.Fatal | None = None
         self.searched: dict[str, str] = {}  # what was looked for last, by view
-        self._views: dict[str, View] = {}
-        self._trail: list[str] = []  # views opened before this one, for going back
-        self._open_name = VIEWS[0].name
         self._news = News(0)
         self._look = False
         self._pending = False
         self._painted = 0.0
         self._leaving = False
-        self._message: tuple[str, bool] | None = None
-        self._message_timer: Timer | None = None
         for each in THEMES:
             self.register_theme(each)
         self.theme = theme or THEMES[0].name
@@ -140,12 +134,12 @@ class WorkbenchApp(App[int]):
         with Vertical(id="top", classes="frame"):
             yield OneLine(id="header", gap=2)
             yield OneLine(id="tabs", gap=2)
-        with Container(id="body"):
+        with Body(id="body"):
             yield TextPane(id="opening", empty="")
         with Vertical(id="bottom", classes="frame"):
             yield OneLine(id="selection")
             yield Timeline(id="timeline", empty="The timeline begins with the first step.")
-            yield OneLine(id="message")
+            yield MessageLine(id="message")
             yield OneLine(id="footer", gap=2)
         room = f"The workbench needs {LEAST_WIDTH} columns and {LEAST_HEIGHT} lines: make the window larger."
         yield TextPane([room], id="tiny")
@@ -156,8 +150,8 @@ class WorkbenchApp(App[int]):
 
     def on_resize(self, event: events.Resize) -> None:
         tiny = event.size.width < LEAST_WIDTH or event.size.height < LEAST_HEIGHT
-        self.screen_stack[0].set_class(tiny, "-tiny")
-        self.screen_stack[0].set_class(event.size.height < SHORT_HEIGHT, "-short")
+        self._main.set_class(tiny, "-tiny")
+        self._main.set_class(event.size.height < SHORT_HEIGHT, "-short")
         self.call_after_refresh(self._paint_frame)
 
     # -- opening -------------------------------------------------------------------------------------
@@ -187,7 +181,7 @@ class WorkbenchApp(App[int]):
             self._fail(pr.Fatal(error=str(error)))
             return
         self.query_one("#opening").remove()
-        self._show_view()
+        self._body.begin()
         self._paint_frame()
 
     def _fail(self, fatal: pr.Fatal) -> None:
@@ -238,58 +232,35 @@ class WorkbenchApp(App[int]):
             self.note(self.desk.move(how))
 
     def say(self, text: str, *, problem: bool = False) -> None:
-        self._message = (text, problem)
-        if self._message_timer is not None:
-            self._message_timer.stop()
-        self._message_timer = self.set_timer(MESSAGE_S, self._hush)
-        self._paint_message()
-
-    def _hush(self) -> None:
-        self._message = None
-        self._paint_message()
+        if not self._leaving:
+            self._main.query_one(MessageLine).say(text, problem=problem)
 
     # -- views ---------------------------------------------------------------------------------------
 
     @property
+    def _main(self) -> Screen[Any]:
+        """The screen under all dialogs."""
+        return self.screen_stack[0]
+
+    @property
+    def _body(self) -> Body:
+        return self._main.query_one(Body)
+
+    @property
     def view(self) -> View | None:
         """The view on the screen."""
-        return self._views.get(self._open_name)
+        return None if self._leaving else self._body.view
 
     def open_view(self, name: str) -> None:
-        if self.desk is not None and name != self._open_name:
-            self._trail = [*self._trail[-TRAIL_VIEWS:], self._open_name]
-            self._switch(name)
+        if self.desk is not None:
+            self._body.open(name)
 
     def leave_view(self) -> None:
         """Open the view before this one."""
-        if self._trail:
-            self._switch(self._trail.pop())
+        self._body.back()
 
-    def _switch(self, name: str) -> None:
-        self.screen.minimize()
-        if self.view is not None:
-            self.view.display = False
-        self._open_name = name
-        self._show_view()
+    def on_body_turned(self) -> None:
         self.note(News.ALL)
-
-    def _show_view(self) -> None:
-        if (view := self.view) is not None:
-            view.display = True
-            self.call_after_refresh(self._focus_view)
-            return
-        spec = next(each for each in VIEWS if each.name == self._open_name)
-        self._views[spec.name] = spec.load()(id=f"view-{spec.name}")
-        self.call_next(self._begin_view, self._views[spec.name])
-
-    async def _begin_view(self, view: View) -> None:
-        await self.query_one("#body").mount(view)
-        self._focus_view()
-        self.call_after_refresh(self.note, News.ALL)  # panes know their size then
-
-    def _focus_view(self) -> None:
-        if self.view is not None and (pane := next(iter(self.view.panes()), None)) is not None:
-            pane.focus()
 
     # -- painting ------------------------------------------------------------------------------------
 
@@ -310,7 +281,7 @@ class WorkbenchApp(App[int]):
     def at_rest(self) -> bool:
         """Whether everything that is news has been painted."""
         waiting = self._pending or bool(self._news) or self._look
-        return not waiting and (self.desk is None or (self.view is not None and self.view.is_mounted))
+        return not waiting and (self.desk is None or self.view is not None)
 
     def _paint(self) -> None:
         self._pending = False
@@ -319,7 +290,7 @@ class WorkbenchApp(App[int]):
             return
         try:
             self._take_in(self.desk)
-            if self.view is not None and self.view.is_mounted:
+            if self.view is not None:
                 news, self._news = self._news, News(0)
                 self.view.show(self.desk.scene, news)
         except SessionError as error:
@@ -336,38 +307,30 @@ class WorkbenchApp(App[int]):
     def _paint_frame(self) -> None:
         if self._leaving:
             return
-        tabs = frame.tab_items(VIEWS, self._open_name, short=self.size.width < TABS_WIDTH)
+        view = self.view
+        tabs = frame.tab_items(VIEWS, self._body.open_name, short=self.size.width < TABS_WIDTH)
         self._line("tabs").show_items(tabs)
-        here = [*self.actions.of_app(), *self.actions.of_view(self.view)]
+        here = [*self.actions.of_app(), *self.actions.of_view(view)]
         self._line("footer").show_items(frame.footer_items(here))
-        self._paint_message()
+        self._paint_hint()
         if self.desk is None:
             self._line("header").show_items(frame.opening_items(self.source, self.engine, self.glyphs))
             return
         scene, clock = self.desk.scene, self.desk.clock
         self._line("header").show_items(frame.header_items(scene))
-        dropped = self.view.dropped if self.view is not None and self.view.is_mounted else []
-        self._line("selection").show_items(frame.selection_items(scene, dropped))
-        timeline = self.screen_stack[0].query_one(Timeline)
+        self._line("selection").show_items(frame.selection_items(scene, view.dropped if view else ()))
+        timeline = self._main.query_one(Timeline)
         timeline.live_word = "LIVE" if isinstance(self.source, Live) else "END"
         timeline.set_model(self.desk.record.marks, step=clock.step, live=clock.live)
 
-    def _paint_message(self) -> None:
-        """What was said; else what to press. On a short screen the line is shared with the selection."""
-        if self._leaving:
-            return
-        if self._message is None:
-            text = frame.hint(self.engine, self.desk.scene if self.desk else None)
-            items = [Item(Span(text, "dim"))]
-            wanted = self.desk is None or self.engine.state == "gone" or self.desk.moment.step_row is None
-        else:
-            text, problem = self._message
-            items, wanted = [Item(Span(text, "bad" if problem else "accent"))], True
-        self._line("message").show_items(items)
-        self.screen_stack[0].set_class(wanted, "-message")
+    def _paint_hint(self) -> None:
+        desk = self.desk
+        urgent = desk is None or self.engine.state == "gone" or desk.moment.step == 0
+        hint = frame.hint(self.engine, desk.scene if desk else None)
+        self._main.query_one(MessageLine).hint(hint, urgent=urgent)
 
     def _line(self, name: str) -> OneLine:
-        return self.screen_stack[0].query_one(f"#{name}", OneLine)
+        return self._main.query_one(f"#{name}", OneLine)
 
     # -- actions -------------------------------------------------------------------------------------
 
