@@ -14,6 +14,7 @@ from engine.params import OptionError
 from engine.state import RequestState
 from sessions.event_log import EventFilter
 from tests.recorded import record_demo
+from workbench.action_book import default_keys
 from workbench.bench import News
 from workbench.clock import Clock
 from workbench.desk import Desk
@@ -205,7 +206,8 @@ def test_an_empty_prompt_is_refused() -> None:
         ("theme = 3", "theme"),
         ("colour = 'x'", "colour"),
         ("[keys]\nstp = 'n'", "there is no action 'stp'; did you mean step?"),
-        ("[keys]\nstep = 'n'\nrun = 'n'", "'n' is the key of both step and run"),
+        ("[keys]\nrun = 'n'", "'n' is the key of both step and run"),
+        ("[keys]\nrun = 'f'", "'f' is the key of both run and x.y"),
         ("theme = 'nrd'", "did you mean nord?"),
         ("[keys", "Expected"),
     ],
@@ -214,7 +216,7 @@ def test_a_bad_settings_file_is_told_by_name(tmp_path: Path, text: str, problem:
     path = tmp_path / "workbench.toml"
     path.write_text(text)
     with pytest.raises(SettingsError) as error:
-        read_settings(path, ["step", "run"], ["nord"])
+        read_settings(path, {"step": ("n",), "run": ("c",), "x.y": ("f",), "z.y": ("f",)}, ["nord"])
     assert problem in str(error.value)
     assert str(path) in str(error.value)
 
@@ -222,9 +224,9 @@ def test_a_bad_settings_file_is_told_by_name(tmp_path: Path, text: str, problem:
 def test_settings_become_a_key_map(tmp_path: Path) -> None:
     path = tmp_path / "workbench.toml"
     path.write_text('glyphs = "ascii"\n[keys]\nback = ["<", ","]\n')
-    settings = read_settings(path, ["back"], [])
+    settings = read_settings(path, {"back": ("[",)}, [])
     assert settings.keymap == {"back": "less_than_sign,comma"}
-    assert read_settings(tmp_path / "none.toml", [], []).keymap == {}
+    assert read_settings(tmp_path / "none.toml", {}, []).keymap == {}
 
 
 # -- inspections ---------------------------------------------------------------------------------------
@@ -257,3 +259,9 @@ def test_a_tab_says_what_its_view_says(spec: ViewSpec) -> None:
     assert (view.number, view.view_name, view.title, view.question) == (
         spec.number, spec.name, spec.title, spec.question,
     )  # fmt: skip
+
+
+def test_no_keys_clash_as_they_come(tmp_path: Path) -> None:
+    path = tmp_path / "workbench.toml"
+    path.write_text("")
+    assert read_settings(path, default_keys(), []).keys == {}

@@ -58,13 +58,14 @@ class ActionBook:
         return Entry(action, " ".join(map(shown_key, names)), why_not)
 
 
-def action_ids() -> list[str]:
-    """Every action a key map may name."""
-    return [*_ids(COMMANDS), *(each for spec in VIEWS for each in _ids(spec.load().actions))]
+def default_keys() -> dict[str, tuple[str, ...]]:
+    """Every action a key map may name, and the keys it has without one."""
+    of_views = (action for spec in VIEWS for action in spec.load().actions)
+    return {action.id: action.keys for action in (*COMMANDS, *of_views)}
 
 
 def _ids(actions: Sequence[Action[Any]]) -> list[str]:
     return [action.id for action in actions]
 
 
-__all__ = ["ActionBook", "Entry", "action_ids"]
+__all__ = ["ActionBook", "Entry", "default_keys"]

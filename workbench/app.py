@@ -23,7 +23,7 @@ from textual.screen import Screen
 from engine import protocol as pr
 from sessions.errors import SessionError
 from workbench import frame
-from workbench.action_book import ActionBook, action_ids
+from workbench.action_book import ActionBook, default_keys
 from workbench.actions import bindings
 from workbench.asciimarks import AsciiMarks
 from workbench.bench import EngineStatus, News, Scene
@@ -444,7 +444,7 @@ def run_app(source: Source, *, glyphs: GlyphWish = "auto", theme: str | None = N
     themes = _themes()
     try:
         path = settings_path()
-        settings = read_settings(path, action_ids(), themes) if path.exists() else Settings()
+        settings = read_settings(path, default_keys(), themes) if path.exists() else Settings()
     except SettingsError as error:
         return _refuse(str(error))
     theme = theme or settings.theme

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def settings_path() -> Path:
     return Path(platformdirs.user_config_dir("workbench")) / "workbench.toml"
 
 
-def read_settings(path: Path, actions: Collection[str], themes: Collection[str]) -> Settings:
+def read_settings(path: Path, default_keys: Mapping[str, Sequence[str]], themes: Collection[str]) -> Settings:
     """The settings in `path`, those of a new user where there is no file. Raises SettingsError."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -61,10 +62,11 @@ def read_settings(path: Path, actions: Collection[str], themes: Collection[str])
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise SettingsError(f"{path}: {error}") from error
     for action in settings.keys:
-        _known(path, "action", action, actions)
+        _known(path, "action", action, default_keys)
     if settings.theme is not None:
         _known(path, "theme", settings.theme, themes)
-    _check_clashes(path, settings)
+    keys = {action: tuple(each) for action, each in default_keys.items()}
+    _check_clashes(path, keys | {action: tuple(_list(each)) for action, each in settings.keys.items()})
     return settings
 
 
@@ -76,13 +78,20 @@ def _known(path: Path, kind: str, name: str, names: Collection[str]) -> None:
     raise SettingsError(f"{path}: there is no {kind} {name!r}; {hint}")
 
 
-def _check_clashes(path: Path, settings: Settings) -> None:
-    taken: dict[str, str] = {}
-    for action, keys in settings.keys.items():
-        for key in _list(keys):
-            if key in taken:
-                raise SettingsError(f"{path}: {key!r} is the key of both {taken[key]} and {action}")
-            taken[key] = action
+def _check_clashes(path: Path, keys: Mapping[str, Sequence[str]]) -> None:
+    """No key twice where both actions can be on the screen: in one view, or in the frame and a view."""
+    for one, other in combinations(keys, 2):
+        scopes = {_scope(one), _scope(other)}
+        both = set(keys[one]) & set(keys[other])
+        if both and (len(scopes) == 1 or "" in scopes):
+            key = min(both)
+            raise SettingsError(f"{path}: {key!r} is the key of both {one} and {other}: give one of them another")
+
+
+def _scope(action: str) -> str:
+    """The view an action belongs to, "" for the frame."""
+    view, dot, _ = action.partition(".")
+    return view if dot and view != "view" else ""
 
 
 def _list(keys: str | list[str]) -> list[str]:
