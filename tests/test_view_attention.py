@@ -297,6 +297,23 @@ def replace_logits(answer: pr.Inspection) -> pr.Inspection:
     return msgspec.structs.replace(answer, logits=logits_after([1, 1, 1]).tobytes())
 
 
+async def test_a_long_row_says_that_it_is_pooled(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        asked = with_inspections(app)
+        asked.reply = lambda command: inspection(command, app.scene.record.token_ids("2"), pool=4)
+        app.select(Selection(request="2", position=16))
+        await press(pilot, "3")
+        asked.answer()
+        await settle(pilot)
+        shown = screen_text(app)
+        assert "~ pooled ×4" in shown
+        assert "~ largest of every 4 positions" in shown
+        view = view_of(app)
+        view.head_map.focus()
+        await press(pilot, "home", "right")
+        assert "key 4" in screen_text(app), "columns are named by the first position they stand for"
+
+
 async def test_enter_drills_in_where_it_is_narrow_and_esc_comes_back(session: Path) -> None:
     async with workbench_on(session, (80, 24)) as (app, pilot):
         asked = with_inspections(app)

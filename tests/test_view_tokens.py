@@ -293,6 +293,7 @@ def test_a_small_window_keeps_the_stages_and_says_what_it_left_out() -> None:
     assert [name for name, on in small.items() if on] == ["tokens-text", "tokens-stages"]
     assert left_out(wanted, Size(80, 18)) == ["the chart", "the facts", "the draw"]
     assert not left_out(wanted, Size(120, 34))
+    assert left_out(wanted, Size(100, 24)) == ["the chart", "the facts"]
     trying = Wanted(choice=True, draw=True, trying=True, redraw=True)
     assert not panes_shown(trying, Size(80, 18))["tokens-text"]
     assert left_out(trying, Size(120, 34)) == ["the recorded stages"]

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from workbench.views.attention_data import Floats
 
 NARROW = 100  # below, the right side takes turns with the left
+ROOMY = 118  # below, the numbers of a head take three lines
 KEYS_HEIGHT = 24  # the least height of the view for the list of keys
 
 
@@ -226,7 +227,7 @@ class AttentionView(View):
         width, height = self.size
         narrow, there = width < NARROW, self._heads is not None
         self.set_class(narrow, "-narrow")
-        self.grid.bottom_lines = 3 if narrow else 2
+        self.grid.bottom_lines = 2 if width >= ROOMY else 3
         self.query_one("#attention-body").set_class(not there, "-alone")
         self.query_one("#attention-right").display = there and (not narrow or self._drilled)
         self.query_one("#attention-left").display = not (narrow and self._drilled)

@@ -9,6 +9,7 @@ from textual.geometry import Size
 
 NARROW = 112  # below, the text stands above the stages
 COURSE_HEIGHT, FACTS_HEIGHT, DRAW_HEIGHT = 30, 20, 24  # the least height of the view for these panes
+NARROW_FACTS_HEIGHT, NARROW_DRAW_HEIGHT = 30, 22  # and where the text stands above them
 BOTH_HEIGHT = 46  # for recorded and reworked stages one above the other
 
 
@@ -25,15 +26,17 @@ class Wanted:
 def shown(wanted: Wanted, size: Size) -> dict[str, bool]:
     """Whether each pane is on the screen, by its CSS id."""
     narrow, height = size.width < NARROW, size.height
+    facts = height >= (NARROW_FACTS_HEIGHT if narrow else FACTS_HEIGHT)
+    draw = height >= (NARROW_DRAW_HEIGHT if narrow else DRAW_HEIGHT)
     return {
         "tokens-text": not (narrow and wanted.trying),
         "tokens-course": not narrow and not wanted.trying and height >= COURSE_HEIGHT,
         "tokens-settings": wanted.trying,
-        "tokens-facts": wanted.choice and height >= FACTS_HEIGHT,
+        "tokens-facts": wanted.choice and facts,
         "tokens-stages": not wanted.trying or (wanted.choice and height >= BOTH_HEIGHT),
         "tokens-what-if": wanted.trying,
-        "tokens-draw": wanted.draw and height >= DRAW_HEIGHT,
-        "tokens-redraw": wanted.trying and wanted.redraw and height >= DRAW_HEIGHT,
+        "tokens-draw": wanted.draw and draw,
+        "tokens-redraw": wanted.trying and wanted.redraw and draw,
     }
 
 

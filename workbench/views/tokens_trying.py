@@ -19,6 +19,7 @@ class Trying:
     """The settings that are tried, None while nothing is; they stay while tokens of one request are visited."""
 
     settings: Settings | None = None
+    _known: tuple[object, Reworked | str] = (None, "")  # what was worked out last, and from what
 
     def begin(self, scene: Scene, request: str) -> None:
         """Start from the settings the request has."""
@@ -55,7 +56,12 @@ class Trying:
             return f"Asking the engine for the logits of row {row} again."
         if answer.result is None:
             return f"Other settings need all logits of this row. {why_not_looked(answer.why, scene)}"
-        return rework_choice(scene.record, subject.request, subject.choice, answer.result.logits, settings.tried)
+        logits, chosen = answer.result.logits, subject.choice < subject.count
+        given = (logits, subject.request, subject.choice, chosen, settings.tried)
+        if self._known[0] != given:
+            worked = rework_choice(scene.record, subject.request, subject.choice, logits, settings.tried)
+            self._known = (given, worked)
+        return self._known[1]
 
 
 def trying_title(settings: Settings, subject: Subject, result: Reworked, scene: Scene) -> str:
