@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from textual.pilot import Pilot
 
@@ -29,25 +30,26 @@ IMAGES = Path(__file__).resolve().parent / "images"
 SIZE = (120, 40)
 SETTLE_S = 1.5
 SAMPLED = "2"  # a request of the demo that samples with top-k and top-p
+REPEATING = "1"  # one whose output repeats itself
 RESUMED = "5"  # one that found its prefix cached and needed blocks of others
-LAYER, HEAD = 2, 0
+INDUCTION = (4, 3)  # layer and head: looks at what followed the same token before
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A view, the step to stand at, and the request to select; the token is its least certain one."""
+    """A view, the step to stand at, and the request and the token to select."""
 
     name: str
     key: str
     step: int
     request: str
-    with_token: bool = False
+    token: Literal["none", "least certain", "last"] = "none"
 
 
 PICTURES = (
     Picture("overview", "1", 45, RESUMED),
-    Picture("tokens", "2", 36, SAMPLED, with_token=True),
-    Picture("attention", "3", 36, SAMPLED, with_token=True),
+    Picture("tokens", "2", 36, SAMPLED, "least certain"),
+    Picture("attention", "3", 45, REPEATING, "last"),
     Picture("blocks", "4", 45, RESUMED),
     Picture("radix", "5", 45, RESUMED),
     Picture("scheduler", "6", 45, RESUMED),
@@ -73,17 +75,22 @@ async def draw_all() -> None:
 
 async def stand(app: WorkbenchApp, pilot: Pilot[int], picture: Picture) -> None:
     """Open the picture's view, with its selection, at its step."""
-    position = least_certain(picture.request) if picture.with_token else None
-    app.select(Selection(request=picture.request, position=position, layer=LAYER, head=HEAD))
+    layer, head = INDUCTION
+    app.select(Selection(request=picture.request, position=position_of(picture), layer=layer, head=head))
     app.seek(picture.step)
     await pilot.press(picture.key)
     await pilot.pause(SETTLE_S)
 
 
-def least_certain(request: str) -> int:
-    """The position of the token that was chosen from the flattest distribution."""
+def position_of(picture: Picture) -> int | None:
+    """Where the token to select is: the one from the flattest distribution, or the newest at that step."""
+    if picture.token == "none":
+        return None
     with Session.open(SESSION) as session:
-        return max(session.tokens(request), key=lambda token: token.entropy or 0.0).position
+        tokens = [token for token in session.tokens(picture.request) if token.chosen_step <= picture.step]
+    if picture.token == "last":
+        return tokens[-1].position
+    return max(tokens, key=lambda token: token.entropy or 0.0).position
 
 
 async def wait_for(pilot: Pilot[int], holds: Callable[[], bool], seconds: float = 60) -> None:
