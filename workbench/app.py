@@ -451,8 +451,8 @@ def run_app(source: Source, *, glyphs: GlyphWish = "auto", theme: str | None = N
     if theme is not None and theme not in themes:
         return _refuse(f"there is no theme {theme!r}: choose one of {', '.join(themes)}")
     chosen = glyphs if glyphs != "auto" else settings.glyphs or _glyphs_of_terminal()
-    app = WorkbenchApp(source, glyphs=chosen, theme=theme, keymap=settings.keymap)
     with kept_off_screen(source.log if isinstance(source, Live) else None):
+        app = WorkbenchApp(source, glyphs=chosen, theme=theme, keymap=settings.keymap)
         code = app.run()
     if app.fatal is not None:
         print(app.fatal.error, file=sys.stderr)
