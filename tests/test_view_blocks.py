@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from engine import events as ev
 from engine.ids import request_of
+from engine.state import State
 from tests.recorded import record_demo
 from tests.screens import check_frame, press, screen_text, settle, view_text, workbench_on
 from tests.widget_gallery import NASTY
@@ -122,30 +124,48 @@ def test_a_block_table_maps_positions_to_the_tokens_of_the_request(record: Recor
             assert table.index_of(live.table[index]) == index
 
 
-def test_slots_name_the_step_that_computed_them(record: Record) -> None:
-    """Against every batch since the block got its owner."""
-    for scene in scenes(record):
-        blocks = scene.moment.state.blocks
+def test_slots_name_the_step_and_the_request_that_computed_them(record: Record) -> None:
+    """Against a fold, event by event, of who wrote what into which slot."""
+    desk = desk_on(record, 0)
+    about = record.about
+    state = State(about.num_blocks, about.options.block_size, about.options.eviction)
+    truth: list[dict[int, tuple[int, str]]] = [{} for _ in range(about.num_blocks)]
+    for step in range(record.last_step + 1):
+        for row in record.events_of(step):
+            state.apply(row.event)
+            note_writes(state, row.event, truth)
+        desk.seek(step)
+        blocks = desk.moment.state.blocks
         for block in range(blocks.num_blocks):
-            if not blocks.fill[block]:
-                continue
-            changes = record.latest_block_changes(block, scene.moment.step, 100)
-            slots = Slots(scene, block, changes)
-            writer = request_of(blocks.writer[block])
-            assert slots.writer == writer
-            assert slots.beginning is not None
-            for offset in range(blocks.fill[block]):
-                position = slots.start + offset
-                wrote = [
-                    row.step
-                    for row in record.step_rows(slots.beginning.step, scene.moment.step + 1)
-                    for work in row.works
-                    if work.request == writer and work.start <= position < work.stop
-                ]
-                if wrote:
-                    assert slots.steps[position] == wrote[0]
-                else:
-                    assert slots.beginning.change == "copied"
+            slots = Slots(desk.scene, block, record.latest_block_changes(block, step, 100))
+            wrote = truth[block] if blocks.fill[block] else {}
+            assert slots.steps == wrote
+
+
+def note_writes(state: State, event: ev.AnyEvent, truth: list[dict[int, tuple[int, str]]]) -> None:
+    """Keep who wrote each position into which block since it was given out."""
+    if isinstance(event, ev.Allocated):
+        for block in event.blocks:
+            truth[block].clear()
+    elif isinstance(event, ev.Copied):
+        truth[event.block].clear()
+    elif isinstance(event, ev.Computed):
+        for work in event.batch:
+            table = state.requests[work.request].table
+            for position in range(work.start, work.stop):
+                block = table[position // state.blocks.block_size]
+                truth[block][position] = (event.step, work.request)
+
+
+def test_the_tokens_in_a_shared_block_are_those_of_the_sample_that_went_on_in_it(record: Record) -> None:
+    for scene in scenes(record):
+        blocks, size = scene.moment.state.blocks, scene.moment.state.blocks.block_size
+        for live in scene.moment.state.running.values():
+            for index, block in enumerate(live.table):
+                writer = record.token_ids(request_of(blocks.writer[block]))
+                start, fill = index * size, min(blocks.fill[block], live.computed - index * size)
+                mine = record.token_ids(live.id)[start : start + fill]
+                assert list(writer[start : start + fill]) == list(mine)
 
 
 def test_the_history_ends_with_the_state_the_block_is_in(record: Record) -> None:

@@ -71,7 +71,7 @@ def _written(slots: Slots) -> Line:
     )
     copied = slots.beginning is not None and slots.beginning.change == "copied"
     how = f", begun as a copy in step {slots.beginning.step}" if copied and slots.beginning else ""
-    return [Span("written by ", "dim"), Span(f"{slots.writer}{when}{how}")]
+    return [Span("written by ", "dim"), Span(f"{', '.join(slots.writers)}{when}{how}")]
 
 
 def _place(scene: Scene, block: int) -> Line:

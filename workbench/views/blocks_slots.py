@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import NamedTuple
 
 from engine.ids import request_of
 from engine.kv.blocks import NO_WRITER
@@ -21,6 +23,13 @@ MOST_STEPS = 512
 BEGINNINGS = ("allocated", "copied")
 
 
+class Written(NamedTuple):
+    """A step that computed a slot, and for whom."""
+
+    step: int
+    request: str
+
+
 class Slots:
     """The slots of one block at one moment; `history` is the block's, newest change first."""
 
@@ -37,7 +46,8 @@ class Slots:
         self.writer = None if code == NO_WRITER else request_of(code)
         self.beginning = next((change for change in history if change.change in BEGINNINGS), None)
         self._ids = scene.record.token_ids(self.writer) if self.writer else ()
-        self._steps: Mapping[int, int] | None = None
+        self._left = left(history, self.beginning)
+        self._steps: Mapping[int, Written] | None = None
 
     def __len__(self) -> int:
         return self._size if self.writer else 0
@@ -51,11 +61,15 @@ class Slots:
         return slot, Span(str(position), "dim"), Span(text), self._written(position)
 
     def changed(self, index: int) -> bool:
-        return index < self._fill and self.steps.get(self.start + index) == self._step
+        return (
+            index < self._fill
+            and self.start + index in self.steps
+            and (self.steps[self.start + index].step == self._step)
+        )
 
     @property
-    def steps(self) -> Mapping[int, int]:
-        """The step that wrote each position, as far back as was looked."""
+    def steps(self) -> Mapping[int, Written]:
+        """Who wrote each position, and in which step; only `MOST_STEPS` steps are looked through."""
         if self._steps is None:
             self._steps = self._find_steps()
         return self._steps
@@ -63,32 +77,53 @@ class Slots:
     @property
     def span(self) -> tuple[int, int] | None:
         """The first and the last step that wrote into the block."""
-        found = self.steps.values()
+        found = [written.step for written in self.steps.values()]
         return (min(found), max(found)) if found else None
 
+    @property
+    def writers(self) -> Sequence[str]:
+        """Who wrote into the block: one request, or samples of one prompt."""
+        names = dict.fromkeys(self.steps[position].request for position in sorted(self.steps))
+        return list(names) or ([self.writer] if self.writer else [])
+
     def _written(self, position: int) -> Line:
-        step = self.steps.get(position)
-        if step is not None:
-            return Span(f"{step:,}", "changed" if step == self._step else "dim")
+        written = self.steps.get(position)
+        if written is not None:
+            return Span(f"{written.step:,}", "changed" if written.step == self._step else "dim")
         if self.beginning is not None and self.beginning.change == "copied":
             return Span(f"={self.beginning.step:,}", "dim")
         return Span("–", "faint")
 
-    def _find_steps(self) -> Mapping[int, int]:
-        """Steps that computed the positions in the block since it was given to its writer."""
+    def _find_steps(self) -> Mapping[int, Written]:
+        """Look through the batches since the block was given to somebody."""
         if self.writer is None or self.beginning is None:
             return {}
-        found: dict[int, int] = {}
+        found: dict[int, Written] = {}
         first = self.beginning.step
-        stop = min(self._step + 1, first + MOST_STEPS)
-        for row in self._record.step_rows(first, stop):
+        for row in self._record.step_rows(first, min(self._step + 1, first + MOST_STEPS)):
             for work in row.works if row.error is None else ():
-                if work.request == self.writer:
+                if row.step < self._until(work.request):
                     here = range(max(work.start, self.start), min(work.stop, self.start + self._fill))
-                    found |= {position: row.step for position in here if position not in found}
+                    found |= {at: Written(row.step, work.request) for at in here if at not in found}
             if len(found) == self._fill:
                 break
         return found
+
+    def _until(self, request: str) -> int:
+        """The step from which on what a request computes no longer lands in this block."""
+        return self._step + 1 if request == self.writer else self._left.get(request, 0)
+
+
+def left(history: Sequence[BlockChange], beginning: BlockChange | None) -> Mapping[str, int]:
+    """When each request gave the block up that had it before its writer went on in it."""
+    if beginning is None:
+        return {}
+    changes = takewhile(lambda change: change.seq >= beginning.seq, history)
+    return {
+        change.request: change.step
+        for change in changes
+        if change.change == "released" and change.request is not None
+    }
 
 
 __all__ = ["Slots"]

@@ -112,7 +112,7 @@ class SideBySide:
         self._glyphs = scene.glyphs
         self._ids = scene.record.token_ids(match.event.request)
         self.first = max(0, match.position - BEFORE)
-        self.stop = min(len(self._ids), match.position + AFTER + 1)
+        self.stop = min(len(self._ids), match.event.looked_up, match.position + AFTER + 1)
 
     def __len__(self) -> int:
         return max(0, self.stop - self.first)

@@ -14,7 +14,7 @@ PHASES: Final[dict[PhaseName, Phase]] = {
     "waiting": Phase.WAITING,
     "prefill": Phase.PREFILL,
     "decode": Phase.DECODE,
-    "preempted": Phase.PREEMPTED,
+    "preempted": Phase.WAITING,  # but for its first step
 }
 
 
@@ -75,7 +75,7 @@ class RequestLanes:
         if phase.phase == "prefill" and 2 * phase.cached_tokens >= phase.tokens > 0:
             row[at] = Phase.CACHED
         elif phase.phase == "preempted":
-            row[at + 1 :] = row[at + 1 :].replace(bytes([Phase.PREEMPTED]), bytes([Phase.WAITING]))
+            row[at] = Phase.PREEMPTED
 
 
 __all__ = ["RequestLanes"]
