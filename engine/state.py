@@ -133,7 +133,6 @@ class State:
             if request.id in ended:
                 self._forget(request)
             else:
-                request.leader = None
                 self._enqueue(request, RequestState.WAITING, RolledBack())
 
     def _submitted(self, event: ev.Submitted) -> None:

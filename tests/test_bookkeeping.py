@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import pytest
@@ -208,6 +209,18 @@ def test_a_request_that_fails_again_before_its_next_token_ends() -> None:
             failures += 1
     assert failures == 2
     assert not engine.busy
+
+
+def test_a_request_outlives_failures_with_a_token_in_between() -> None:
+    engine = scripted_engine(16, block_size=4)
+    executor = engine._executor
+    assert isinstance(executor, ScriptedExecutor)
+    ids = engine.submit(spec([1] * 6, 8))
+    while engine.busy:
+        executor.fault_at_choice = RuntimeError("now and then") if engine.state.step % 3 == 0 else None
+        with contextlib.suppress(StepFailedError):
+            engine.step()
+    assert outputs(engine, ids, [1] * 6) == [expected_output([1] * 6, 8)]
 
 
 @pytest.mark.parametrize(("culprit", "left"), [("1", ["2"]), ("9", ["1", "2"])])

@@ -100,6 +100,9 @@ def test_the_last_to_come_is_preempted_and_the_record_says_for_whom() -> None:
     assert waits(engine) == {"4": AfterPreemption("3")}
     engine.step()
     assert waits(engine) == {"3": NoFreeBlocks(3, 1, 0), "4": BehindOlder()}
+    while not (admitted := planned(engine, ev.Admitted)):
+        pass
+    assert [(event.request, event.resumed) for event in admitted] == [("2", True), ("3", True)]  # type: ignore[attr-defined]
 
 
 def test_a_higher_priority_is_admitted_first_and_preempted_last() -> None:
@@ -144,6 +147,7 @@ def test_aborting_the_sample_that_prefills_hands_its_place_on() -> None:
     engine.abort("1.0")
     assert engine.state.requests["1.1"].leader is None
     assert engine.state.requests["1.2"].wait == AwaitsPrefill("1.1")
+    assert engine.state.requests["1.2"].leader == "1.1"
     engine.run()
     assert not engine.busy
 
