@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -159,3 +161,22 @@ async def test_a_model_that_cannot_be_opened_ends_the_app_with_its_line(tmp_path
     assert app.fatal is not None
     assert app.fatal.error == "missing: no such folder"
     assert app.return_value == 2
+
+
+async def test_a_dialog_may_be_open_when_the_model_is_ready(tmp_path: Path) -> None:
+    app = WorkbenchApp(live(tmp_path / "run.wbs"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: app.desk is not None and app.view is not None)
+        await pilot.press("escape")
+        await press(pilot)
+        assert "n takes a step" in screen_text(app)
+
+
+async def test_leaving_while_the_model_loads_does_not_wait_for_it(tmp_path: Path) -> None:
+    app = WorkbenchApp(replace(live(tmp_path / "run.wbs"), command=["sleep", "30"]))
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: app.link is not None)
+        began = time.monotonic()
+        await pilot.press("q")
+    assert time.monotonic() - began < 5

@@ -168,7 +168,7 @@ class WorkbenchApp(App[int]):
         """Say what is being done while the model loads."""
         assert isinstance(self.source, Live)
         name = Span(self.source.model.name, "title")
-        self.query_one("#opening", TextPane).set_lines([name, "", Span(f"{self.engine.text} …", "dim")])
+        self._main.query_one("#opening", TextPane).set_lines([name, "", Span(f"{self.engine.text} …", "dim")])
         self._paint_frame()
 
     def _open_record(self, path: Path) -> None:
@@ -180,7 +180,7 @@ class WorkbenchApp(App[int]):
         except SessionError as error:
             self._fail(pr.Fatal(error=str(error)))
             return
-        self.query_one("#opening").remove()
+        self._main.query_one("#opening").remove()
         self._body.begin()
         self._paint_frame()
 

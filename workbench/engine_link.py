@@ -13,6 +13,8 @@ from workbench.bench import EngineState, EngineStatus
 from workbench.source import Live
 
 NO_ENGINE = EngineStatus("none")
+CLOSE_S = 10.0
+LOADING_CLOSE_S = 0.2  # nothing is recorded yet
 
 
 class Heard(Message):
@@ -101,8 +103,8 @@ class EngineLink:
             self.status = EngineStatus("gone", _how(code))
 
     def close(self) -> None:
-        """Let it finish its step and close the session; kill it when it does not."""
-        self._client.close()
+        """Let it finish its step and close the session; kill it when it does not, or is still loading."""
+        self._client.close(LOADING_CLOSE_S if self.status.state == "loading" else CLOSE_S)
 
 
 def _status_of(progress: pr.Progress, before: EngineStatus) -> EngineStatus:
