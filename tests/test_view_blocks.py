@@ -186,7 +186,7 @@ def test_the_history_ends_with_the_state_the_block_is_in(record: Record) -> None
 
 def test_the_map_lights_the_table_and_marks_what_changed(record: Record) -> None:
     for scene in scenes(record):
-        pool = NamedPool(scene.moment, scene.selection.request)
+        pool = NamedPool(scene.moment, scene.selection.request, scene.glyphs)
         states = pool.states(0, len(pool))
         live = scene.moment.live_request(scene.selection.request)
         table = set(live.table) if live else set()
@@ -200,7 +200,7 @@ def test_the_map_lights_the_table_and_marks_what_changed(record: Record) -> None
 def test_a_shared_block_says_by_how_many_and_an_owned_one_by_whom(record: Record) -> None:
     scene = desk_on(record, busy_step(record)).scene
     refs = scene.moment.state.blocks.ref_count
-    pool = NamedPool(scene.moment, None)
+    pool = NamedPool(scene.moment, None, scene.glyphs)
     for block, count in enumerate(refs):
         names = holders(scene.moment.state, block)
         assert pool.tag(block) == ("" if not count else f"×{count}" if count > 1 else names[0])
@@ -300,6 +300,29 @@ async def test_enter_on_a_slot_opens_its_token(session: Path, record: Record) ->
         assert app.selection.own_row
         assert app.view is not None
         assert app.view.view_name == "tokens"
+
+
+async def test_m_shows_the_account_of_memory_where_there_is_no_room_for_it(session: Path, record: Record) -> None:
+    async with workbench_on(session, (80, 24)) as (app, pilot):
+        app.seek(busy_step(record))
+        await press(pilot, "4")
+        assert "saved by sharing" not in screen_text(app)
+        await press(pilot, "m")
+        assert "saved by sharing" in screen_text(app)
+        assert "KV pool" not in screen_text(app)
+        await press(pilot, "escape")
+        assert "saved by sharing" not in screen_text(app)
+        assert "KV pool" in screen_text(app)
+
+
+async def test_a_token_says_which_part_of_the_table_its_row_read(session: Path, record: Record) -> None:
+    async with workbench_on(session) as (app, pilot):
+        app.seek(busy_step(record))
+        live = next(iter(app.scene.moment.state.running.values()))
+        app.select(replace(app.selection, request=live.id, position=5))
+        await press(pilot, "4")
+        assert "row 4 reads index 0 to 1" in screen_text(app)
+        assert app.query_one("#blocks-slots", LineTable).cursor == 0
 
 
 async def test_search_goes_to_a_block(session: Path) -> None:

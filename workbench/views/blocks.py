@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.css.scalar import Scalar
 
+from engine.state import Request
 from workbench.actions import Action
 from workbench.astext import facts, heading, paragraphs, table
 from workbench.bench import News, Scene
@@ -72,6 +73,7 @@ class BlocksView(View):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self._shown: Shown | None = None
+        self._only_memory = False
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="blocks-top"):
@@ -112,7 +114,7 @@ class BlocksView(View):
 
     def _show_pool(self, scene: Scene, block: int) -> None:
         pane, blocks = self.query_one("#blocks-map", BlockMap), scene.moment.state.blocks
-        pane.set_model(NamedPool(scene.moment, scene.selection.request))
+        pane.set_model(NamedPool(scene.moment, scene.selection.request, scene.glyphs))
         pane.border_title = f"KV pool: {blocks.num_blocks:,} blocks of {blocks.block_size} tokens"
         pane.border_subtitle = _changed(len(scene.moment.changes.blocks))
         pane.show_cursor(block)
@@ -127,7 +129,16 @@ class BlocksView(View):
 
     def on_resize(self, event: events.Resize) -> None:
         super().on_resize(event)
+        self._show_parts()
         self.call_after_refresh(self._fit_pool)
+
+    def _show_parts(self) -> None:
+        """The account of memory alone, or everything that there is room for."""
+        bottom = self.query_one("#blocks-bottom")
+        self.query_one("#blocks-top").display = not self._only_memory
+        if self._only_memory:
+            bottom.display = True
+        bottom.set_class(self._only_memory, "-alone")
 
     def _show_table(self, scene: Scene, block: int) -> None:
         pane, request = self._table("table"), scene.selection.request
@@ -140,7 +151,7 @@ class BlocksView(View):
             return
         model = BlockTable(scene, live)
         pane.set_model(model)
-        pane.border_subtitle = f"{live.computed:,} tokens in {len(model):,} blocks"
+        pane.border_subtitle = said_of_table(scene, live)
         row = model.index_of(block)
         pane.quiet = row is None
         if row is not None:
@@ -166,7 +177,7 @@ class BlocksView(View):
         memory = self._table("memory")
         memory.set_model(MemoryTable(scene))
         memory.quiet = True
-        memory.border_subtitle = f"a token: {per_token(scene.record.about)}"
+        memory.border_subtitle = f"a token: {per_token(scene.record.about, scene.glyphs.times)}"
 
     def _show_request(self, scene: Scene) -> None:
         requests, model = self._table("requests"), RequestMemory(scene)
@@ -225,6 +236,21 @@ class BlocksView(View):
         self.bench.select(replace(self.scene.selection, block=block, node=node))
         self.bench.open_view("radix")
 
+    def toggle_memory(self) -> None:
+        """Give the account of memory all the room, or put everything back."""
+        self._only_memory = not self._only_memory
+        self._show_parts()
+        if not self._only_memory:
+            super().on_resize(events.Resize(self.size, self.size))
+        self.query_one("#blocks-memory" if self._only_memory else "#blocks-map").focus()
+
+    def back(self) -> bool:
+        """Put everything back where only the account was shown."""
+        if self._only_memory:
+            self.toggle_memory()
+            return True
+        return False
+
     def to_last_change(self) -> None:
         """Go to the step that last changed the chosen block."""
         if self._shown is not None and len(self._shown.history):
@@ -261,6 +287,10 @@ class BlocksView(View):
 
     actions = (
         Action(
+            "blocks.memory", ("m",), "Only the account of memory, or everything", "View", toggle_memory, "memory",
+            help="For terminals that have no room for it beside the rest.",
+        ),
+        Action(
             "blocks.last_change", ("t",), "Go to the block's last change", "Go", to_last_change, "last change",
             why_no_change, "The moment when the block last changed hands, was cached or evicted.",
         ),
@@ -278,6 +308,15 @@ def why_no_table(scene: Scene) -> str:
     if (live := scene.moment.live_request(request)) is None:
         return f"Request {request} has ended and gave its blocks back: [ goes back to when it ran."
     return f"Request {request} is {live.state} and holds no blocks; a row in `memory by request` selects another."
+
+
+def said_of_table(scene: Scene, live: Request) -> str:
+    """How much the table holds, and what of it the selected token's row read."""
+    row, size = scene.selection.row, scene.moment.state.blocks.block_size
+    held = f"{live.computed:,} tokens in {len(live.table):,} blocks"
+    if row is None or row >= live.computed:
+        return held
+    return f"row {row:,} reads index 0 to {row // size} · {held}"
 
 
 def slot_of(scene: Scene, slots: Slots) -> int | None:

@@ -69,7 +69,7 @@ def _limit(request: Request, context: int) -> int:
     return min(context, request.prompt_tokens + request.params.max_tokens)
 
 
-def per_token(about: Header) -> str:
+def per_token(about: Header, by: str = "×") -> str:
     """What a token takes, and why: `3.0 KiB: K and V × 6 layers × 2 KV heads × 32 × 4 B`."""
     shape = about.shape
     values = 2 * shape.layers * shape.kv_heads * shape.head_dim
@@ -77,7 +77,8 @@ def per_token(about: Header) -> str:
     if not values or shape.kv_bytes_per_token % values:
         return whole
     each = shape.kv_bytes_per_token // values
-    return f"{whole} = K, V × {shape.layers} layers × {shape.kv_heads} KV heads × {shape.head_dim} × {each} B"
+    factors = (f"{shape.layers} layers", f"{shape.kv_heads} KV heads", str(shape.head_dim), f"{each} B")
+    return f" {by} ".join((f"{whole} = K, V", *factors))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class MemoryTable:
     def __init__(self, scene: Scene) -> None:
         self.memory = memory_of(scene.moment.state, scene.record.about)
         self._token_bytes = scene.record.about.shape.kv_bytes_per_token
-        self.items = items_of(self.memory)
+        self.items = items_of(self.memory, scene.glyphs.times)
         self._scale = min(max(item.slots for item in self.items), MOST_POOLS * self.memory.pool)
 
     def __len__(self) -> int:
@@ -128,7 +129,7 @@ class MemoryTable:
         return False
 
 
-def items_of(memory: Memory) -> list[Item]:
+def items_of(memory: Memory, by: str = "×") -> list[Item]:
     """The lines of the account."""
     pool, owned = memory.pool, memory.owned
     promised = Item("promised to prompts", memory.promised, "prefill", share(memory.promised, owned), True)
@@ -140,14 +141,14 @@ def items_of(memory: Memory) -> list[Item]:
         Item("cached, evictable", memory.cached, "kv-cached", share(memory.cached, pool)),
         Item("free", memory.free, "kv-free", share(memory.free, pool)),
         Item("saved by sharing", memory.saved, "kv-shared", share(memory.saved, pool)),
-        Item("contiguous, max tokens", memory.own_limit, "evicted", times(memory.own_limit, owned)),
-        Item("contiguous, context", memory.whole_context, "bad", times(memory.whole_context, owned)),
+        Item("contiguous, max tokens", memory.own_limit, "evicted", times(memory.own_limit, owned, by)),
+        Item("contiguous, context", memory.whole_context, "bad", times(memory.whole_context, owned, by)),
     ]
 
 
-def times(one: int, other: int) -> str:
+def times(one: int, other: int, by: str) -> str:
     """`×8.5`: how many times `other` is in `one`."""
-    return f"×{one / other:,.1f}" if other else "–"
+    return f"{by}{one / other:,.1f}" if other else "–"
 
 
 class RequestMemory:
