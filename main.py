@@ -1,4 +1,4 @@
-"""The command line of the workbench: one function a command; what they do is in `cli`."""
+"""The command line of the workbench: one function a command; what they do is in `workbench.cli`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from cli import VERSION
-from cli.boundary import run_command
-from cli.flags import EngineFlags, SamplingFlags, spread
+from workbench.cli import VERSION
+from workbench.cli.boundary import run_command
+from workbench.cli.flags import EngineFlags, SamplingFlags, spread
 
 app = typer.Typer(
     name="workbench",
@@ -66,7 +66,7 @@ def run(
     sampling: SamplingFlags,
 ) -> None:
     """Open the workbench on MODEL; without one, on the bundled model and a demo workload."""
-    from cli.screen import Look, run_live
+    from workbench.cli.screen import Look, run_live
 
     look = Look(glyphs, theme)
     raise typer.Exit(run_live(model, prompt or [], workload, output, force, engine, sampling, look))
@@ -75,7 +75,7 @@ def run(
 @app.command("open")
 def open_(session: Session, glyphs: Glyphs = "auto", theme: Theme = None) -> None:
     """Open the workbench on a recorded session."""
-    from cli.screen import Look, run_recorded
+    from workbench.cli.screen import Look, run_recorded
 
     raise typer.Exit(run_recorded(session, Look(glyphs, theme)))
 
@@ -97,7 +97,7 @@ def record(
 
     With neither --prompt nor --workload the prompt is read from standard input.
     """
-    from cli.record import record_requests
+    from workbench.cli.record import record_requests
 
     raise typer.Exit(record_requests(model, prompt or [], workload, output, force, engine, sampling, json))
 
@@ -111,7 +111,7 @@ def export(
     json: Json = False,
 ) -> None:
     """Write a session in a format that other tools read."""
-    from cli.export import export_session
+    from workbench.cli.export import export_session
 
     export_session(session, to, output, force, json)
 
@@ -119,7 +119,7 @@ def export(
 @sessions_app.command("ls")
 def sessions_ls(json: Json = False) -> None:
     """List the sessions in this user's folder, the newest first."""
-    from cli.sessions import list_sessions
+    from workbench.cli.sessions import list_sessions
 
     list_sessions(json)
 
@@ -127,7 +127,7 @@ def sessions_ls(json: Json = False) -> None:
 @sessions_app.command("show")
 def sessions_show(session: Session, json: Json = False) -> None:
     """Say what a session holds: the run, its model and its requests."""
-    from cli.sessions import show_session
+    from workbench.cli.sessions import show_session
 
     show_session(session, json)
 
@@ -139,7 +139,7 @@ def sessions_rm(
     json: Json = False,
 ) -> None:
     """Delete sessions."""
-    from cli.sessions import remove_sessions
+    from workbench.cli.sessions import remove_sessions
 
     remove_sessions(session, force, json)
 
@@ -152,7 +152,7 @@ def models_ls(
     json: Json = False,
 ) -> None:
     """List models: those that ship with the project, those in folders, those in the Hugging Face cache."""
-    from cli.models import list_models
+    from workbench.cli.models import list_models
 
     list_models(path or [], json)
 
@@ -160,7 +160,7 @@ def models_ls(
 @models_app.command("show")
 def models_show(model: Model = None, json: Json = False) -> None:
     """Say what a model folder holds, and whether this engine runs it."""
-    from cli.models import show_model
+    from workbench.cli.models import show_model
 
     show_model(model, json)
 
@@ -168,7 +168,7 @@ def models_show(model: Model = None, json: Json = False) -> None:
 @app.command()
 def doctor(json: Json = False) -> None:
     """Check what the workbench needs of this machine; exit code 1 when something is missing."""
-    from cli.doctor import examine
+    from workbench.cli.doctor import examine
 
     raise typer.Exit(examine(json))
 
@@ -176,7 +176,7 @@ def doctor(json: Json = False) -> None:
 @app.command("_engine", hidden=True)
 def engine_() -> None:
     """Serve an engine over standard input and output."""
-    from cli.engine_process import serve_engine
+    from workbench.cli.engine_process import serve_engine
 
     raise typer.Exit(serve_engine())
 

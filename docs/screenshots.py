@@ -16,12 +16,12 @@ from typing import Literal
 
 from textual.pilot import Pilot
 
-from cli import demo
-from cli.engine_command import engine_command
-from cli.folders import DEFAULT_MODEL
-from cli.order import make_order
 from sessions.reader import Session
 from workbench.app import WorkbenchApp
+from workbench.cli import demo
+from workbench.cli.engine_command import engine_command
+from workbench.cli.folders import DEFAULT_MODEL
+from workbench.cli.order import make_order
 from workbench.selection import Selection
 from workbench.source import Live
 

@@ -9,8 +9,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.boundary import run_command
 from main import app
+from workbench.cli.boundary import run_command
 
 ROOT = Path(__file__).parent.parent
 BUNDLED = ROOT / "models" / "tiny-python"

@@ -25,10 +25,10 @@ def own_folders() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def demo_session(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo, run to its end on the bundled model and recorded."""
-    from cli import demo
-    from cli.folders import DEFAULT_MODEL
-    from cli.order import make_order
-    from cli.record import record
+    from workbench.cli import demo
+    from workbench.cli.folders import DEFAULT_MODEL
+    from workbench.cli.order import make_order
+    from workbench.cli.record import record
 
     output = tmp_path_factory.mktemp("demo") / "demo.wbs"
     order, _ = make_order(DEFAULT_MODEL, demo.OPTIONS, demo.demo_requests(), output)

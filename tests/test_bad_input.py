@@ -110,7 +110,7 @@ def test_a_model_that_cannot_run_is_refused_with_the_reason(
 def test_a_model_larger_than_memory_is_refused_before_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cli.order.memory_bytes", lambda: 1 << 20)
+    monkeypatch.setattr("workbench.cli.order.memory_bytes", lambda: 1 << 20)
     assert_refused(run("record", "--prompt", "x", "-o", tmp_path / "run.wbs"), "this machine has 1.0 MiB")
 
 

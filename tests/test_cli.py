@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from cli import VERSION
-from cli.boundary import with_default
-from cli.errors import CommandError
-from cli.model_finder import find_models, resolve_model
-from cli.sizes import parse_size, show_size
 from sessions.places import sessions_folder
 from tests.commands import BUNDLED, run, spawn
+from workbench.cli import VERSION
+from workbench.cli.boundary import with_default
+from workbench.cli.errors import CommandError
+from workbench.cli.model_finder import find_models, resolve_model
+from workbench.cli.sizes import parse_size, show_size
 
 
 def test_help_and_version_go_to_stdout() -> None:
@@ -178,7 +178,7 @@ def test_the_doctor_finds_this_machine_fit() -> None:
 
 
 def test_the_doctor_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.doctor.PACKAGES", ("no-such-package",))
+    monkeypatch.setattr("workbench.cli.doctor.PACKAGES", ("no-such-package",))
     ran = run("doctor")
     assert ran.code == 1
     assert "no-such-package" in ran.out

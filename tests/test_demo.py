@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.demo import OPTIONS
 from engine import events as ev
 from engine.reasons import NoFreeBlocks
 from sessions.reader import Session
+from workbench.cli.demo import OPTIONS
 
 
 @pytest.fixture(scope="module")

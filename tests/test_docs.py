@@ -31,6 +31,6 @@ def test_the_example_in_the_readme_runs(
 
 def test_modules_that_the_architecture_names_exist() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
-    names = re.findall(r"`((?:engine|sessions|workbench|tests|cli)/[\w/]+\.py)`", text)
+    names = re.findall(r"`((?:engine|sessions|workbench|tests)/[\w/]+\.py)`", text)
     assert names
     assert [name for name in names if not (ROOT / name).is_file()] == []

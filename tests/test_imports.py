@@ -12,7 +12,7 @@ from tests.commands import ROOT
 
 SCRIPT = """
 import sys
-from cli.boundary import run_command
+from workbench.cli.boundary import run_command
 from main import app
 
 code = run_command(app, sys.argv[1:], default="run")
@@ -25,7 +25,7 @@ TORCH_FREE = (
     "engine.client", "engine.details", "engine.engine", "engine.events", "engine.host", "engine.keyframe",
     "engine.model.checkpoint", "engine.model.config", "engine.model.fingerprint", "engine.params",
     "engine.protocol", "engine.scheduler", "engine.state", "engine.text", "engine.workload",
-    "cli.screen", "sessions.reader", "sessions.recorder", "workbench.app",
+    "workbench.cli.screen", "sessions.reader", "sessions.recorder", "workbench.app",
 )  # fmt: skip
 
 

@@ -17,14 +17,14 @@ import msgspec
 import psutil
 import pytest
 
-from cli import demo
-from cli.engine_command import engine_command
-from cli.folders import DEFAULT_MODEL
-from cli.order import make_order
 from engine import protocol as pr
 from engine.client import EngineClient
 from sessions.reader import Session
 from tests.commands import ROOT, run, spawn
+from workbench.cli import demo
+from workbench.cli.engine_command import engine_command
+from workbench.cli.folders import DEFAULT_MODEL
+from workbench.cli.order import make_order
 
 A = TypeVar("A", bound=pr.Message)
 REQUEST_FIELDS = {
@@ -201,7 +201,7 @@ def test_an_engine_says_in_one_line_what_is_wrong_with_its_order(session: Path, 
 def test_nothing_but_frames_reaches_the_channel(session: Path) -> None:
     """What libraries print, from Python or from C, goes to stderr."""
     code = (
-        "import os, sys; from cli import engine_process\n"
+        "import os, sys; from workbench.cli import engine_process\n"
         "commands, answers = engine_process._take_channel()\n"
         "print('from Python', flush=True); os.write(1, b'from C'); answers.write(b'frames'); answers.flush()\n"
         "assert sys.stdin.read() == '' and commands.read() == b'commands'\n"

@@ -17,13 +17,13 @@ import pytest
 from msgspec.structs import replace
 
 from engine import events as ev
+from engine.capture import Captured, TensorKey
 from engine.engine import Engine
 from sessions.creating import create_session, seal_file
 from sessions.errors import RecorderError, SessionError
 from sessions.places import default_path, file_system, place_for, side_files
 from sessions.reader import Session
 from sessions.recorder import Recorder
-from sessions.records import Captured, TensorKey
 from sessions.writer import Writer
 from tests.fold_process import digest
 from tests.recorded import DEMO_HEADER, engine_on, run_demo

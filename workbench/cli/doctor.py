@@ -14,15 +14,15 @@ from typing import Literal
 
 import msgspec
 
-from cli import VERSION
-from cli.console import print_json, print_table
-from cli.errors import DONE, FAILED
-from cli.folders import DEFAULT_MODEL
-from cli.machine import cores, memory_bytes
-from cli.model_card import describe
-from cli.sizes import show_size
 from engine.model.fingerprint import fingerprint
 from sessions.places import NETWORK_TYPES, file_system, sessions_folder
+from workbench.cli import VERSION
+from workbench.cli.console import print_json, print_table
+from workbench.cli.errors import DONE, FAILED
+from workbench.cli.folders import DEFAULT_MODEL
+from workbench.cli.machine import cores, memory_bytes
+from workbench.cli.model_card import describe
+from workbench.cli.sizes import show_size
 
 PACKAGES = ("torch", "textual", "tokenizers", "transformers", "safetensors", "msgspec")
 LEAST_MEMORY = 1 << 30

@@ -8,21 +8,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.console import print_json, say
-from cli.errors import DONE, FAILED, INTERRUPTED, CommandError
-from cli.flags import EngineFlags, SamplingFlags
-from cli.folders import DEFAULT_MODEL
-from cli.interrupts import interruptible
-from cli.model_finder import resolve_model
-from cli.order import make_order
-from cli.progress import Progress, progress_bar
-from cli.requests import read_requests
-from cli.result import print_result, read_result
 from engine.engine import StepFailedError
 from engine.host import Opened
 from engine.params import EngineOptions
 from engine.protocol import Loading, Message, Open
 from engine.workload import WorkloadError
+from workbench.cli.console import print_json, say
+from workbench.cli.errors import DONE, FAILED, INTERRUPTED, CommandError
+from workbench.cli.flags import EngineFlags, SamplingFlags
+from workbench.cli.folders import DEFAULT_MODEL
+from workbench.cli.interrupts import interruptible
+from workbench.cli.model_finder import resolve_model
+from workbench.cli.order import make_order
+from workbench.cli.progress import Progress, progress_bar
+from workbench.cli.requests import read_requests
+from workbench.cli.result import print_result, read_result
 
 
 def record_requests(
@@ -82,7 +82,7 @@ def record(order: Open) -> Recorded:
 
 
 def _open(order: Open) -> Opened:
-    from cli.assemble import open_session
+    from workbench.cli.assemble import open_session
 
     return open_session(order, _narrate)
 

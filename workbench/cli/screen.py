@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cli import demo
-from cli.console import say
-from cli.engine_command import engine_command
-from cli.errors import CommandError
-from cli.flags import EngineFlags, SamplingFlags
-from cli.folders import DEFAULT_MODEL, log_file
-from cli.model_finder import resolve_model
-from cli.order import make_order
-from cli.requests import read_requests
-from cli.session_names import resolve_session
 from engine.params import EngineOptions
 from engine.protocol import RequestText
+from workbench.cli import demo
+from workbench.cli.console import say
+from workbench.cli.engine_command import engine_command
+from workbench.cli.errors import CommandError
+from workbench.cli.flags import EngineFlags, SamplingFlags
+from workbench.cli.folders import DEFAULT_MODEL, log_file
+from workbench.cli.model_finder import resolve_model
+from workbench.cli.order import make_order
+from workbench.cli.requests import read_requests
+from workbench.cli.session_names import resolve_session
 
 GlyphSet = Literal["auto", "unicode", "ascii"]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import msgspec
 
-from cli.folders import is_bundled
 from engine.model.checkpoint import Checkpoint, open_checkpoint
 from engine.model.config import ModelConfig, read_config
 from engine.model.errors import ModelError
 from engine.model.json_fields import read_json
 from engine.model.tensor_names import LM_HEAD
+from workbench.cli.folders import is_bundled
 
 CONFIG = "config.json"
 DTYPE_NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 BUNDLED_MODELS = ROOT / "models"
 DEFAULT_MODEL = BUNDLED_MODELS / "tiny-python"
 

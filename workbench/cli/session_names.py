@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cli.errors import CommandError
 from sessions.places import SUFFIX, sessions_folder
+from workbench.cli.errors import CommandError
 
 
 def resolve_session(name: str) -> Path:

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import msgspec
 
-from cli.errors import CommandError
-from cli.folders import is_bundled
-from cli.machine import cores, memory_bytes
-from cli.model_card import missing_tokenizer
-from cli.output import check_output
-from cli.sizes import show_size
 from engine.model.checkpoint import Checkpoint, open_checkpoint
 from engine.model.config import ITEM_BYTES, ModelConfig, read_config
 from engine.params import EngineOptions
 from engine.protocol import Open, RequestText
 from sessions.places import Place, default_path, place_for
+from workbench.cli.errors import CommandError
+from workbench.cli.folders import is_bundled
+from workbench.cli.machine import cores, memory_bytes
+from workbench.cli.model_card import missing_tokenizer
+from workbench.cli.output import check_output
+from workbench.cli.sizes import show_size
 
 SMALL_MODEL_BYTES = 32 << 20
 

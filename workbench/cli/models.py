@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cli.console import print_json, print_pairs, print_table
-from cli.folders import DEFAULT_MODEL
-from cli.model_card import ModelCard, describe
-from cli.model_finder import find_models, resolve_model
-from cli.sizes import show_count, show_size
+from workbench.cli.console import print_json, print_pairs, print_table
+from workbench.cli.folders import DEFAULT_MODEL
+from workbench.cli.model_card import ModelCard, describe
+from workbench.cli.model_finder import find_models, resolve_model
+from workbench.cli.sizes import show_count, show_size
 
 
 def list_models(paths: Sequence[Path], json: bool) -> None:

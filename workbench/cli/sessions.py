@@ -7,15 +7,15 @@ from pathlib import Path
 
 import msgspec
 
-from cli.console import print_json, print_pairs, print_table
-from cli.errors import CommandError
-from cli.result import RequestResult, print_requests, read_requests
-from cli.session_names import resolve_session
-from cli.sizes import show_size
 from engine.params import EngineOptions
 from sessions.errors import SessionError
 from sessions.places import SUFFIX, sessions_folder, side_files
 from sessions.reader import Session
+from workbench.cli.console import print_json, print_pairs, print_table
+from workbench.cli.errors import CommandError
+from workbench.cli.result import RequestResult, print_requests, read_requests
+from workbench.cli.session_names import resolve_session
+from workbench.cli.sizes import show_size
 
 
 class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from cli.errors import CommandError
+from workbench.cli.errors import CommandError
 
 
 def check_output(output: Path, force: bool) -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import msgspec
 
-from cli.console import print_json, say
-from cli.errors import CommandError
-from cli.output import check_output
-from cli.progress import progress_bar
-from cli.session_names import resolve_session
-from cli.sizes import show_size
 from sessions.export import export_session as write
 from sessions.export.output import STDOUT
+from workbench.cli.console import print_json, say
+from workbench.cli.errors import CommandError
+from workbench.cli.output import check_output
+from workbench.cli.progress import progress_bar
+from workbench.cli.session_names import resolve_session
+from workbench.cli.sizes import show_size
 
 
 class Exported(msgspec.Struct, frozen=True):

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cli.errors import CommandError
-from cli.flags import SamplingFlags
 from engine.params import SamplingParams
 from engine.protocol import RequestText
 from engine.workload import WorkloadError, parse_workload
+from workbench.cli.errors import CommandError
+from workbench.cli.flags import SamplingFlags
 
 
 def read_requests(prompts: Sequence[str], workload: Path | None, sampling: SamplingFlags) -> list[RequestText]:

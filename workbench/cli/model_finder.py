@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-from cli.errors import CommandError
-from cli.folders import BUNDLED_MODELS, hub_cache
+from workbench.cli.errors import CommandError
+from workbench.cli.folders import BUNDLED_MODELS, hub_cache
 
 Source = Literal["bundled", "folder", "cache"]
 

@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 
-from cli.errors import CommandError
-from cli.numbers import real, whole
-from cli.sizes import parse_size
 from engine.params import EngineOptions, SamplingParams
+from workbench.cli.errors import CommandError
+from workbench.cli.numbers import real, whole
+from workbench.cli.sizes import parse_size
 
 MOST_THREADS = 256
 

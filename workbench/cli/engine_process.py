@@ -6,9 +6,9 @@ import os
 import signal
 from typing import BinaryIO
 
-from cli.errors import CommandError, is_bad_input, one_line
 from engine import protocol as pr
 from engine.host import Announce, Opened, serve
+from workbench.cli.errors import CommandError, is_bad_input, one_line
 
 
 def serve_engine() -> int:
@@ -38,7 +38,7 @@ def _take_channel() -> tuple[BinaryIO, BinaryIO]:
 
 def _open_session(command: pr.Open, announce: Announce) -> Opened:
     announce(pr.Loading(doing="loading torch"))
-    from cli.assemble import open_session
+    from workbench.cli.assemble import open_session
 
     try:
         return open_session(command, announce)

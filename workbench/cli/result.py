@@ -7,10 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from cli.console import print_table
 from engine.sanitise import display_text
 from sessions.reader import Session
 from sessions.records import RequestRow
+from workbench.cli.console import print_table
 
 TEXT_WIDTH = 48
 

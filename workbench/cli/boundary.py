@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 import typer
 from typer.core import TyperGroup
 
-from cli.console import say
-from cli.errors import BAD_INPUT, DONE, INTERRUPTED, is_bad_input, one_line
+from workbench.cli.console import say
+from workbench.cli.errors import BAD_INPUT, DONE, INTERRUPTED, is_bad_input, one_line
 
 OPTIONS_OF_THE_GROUP = ("--help", "--version")
 

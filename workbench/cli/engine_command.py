@@ -1,10 +1,10 @@
-"""How an engine's process is started: what `cli.engine_process` is reached by."""
+"""How an engine's process is started: what `workbench.cli.engine_process` is reached by."""
 
 from __future__ import annotations
 
 import sys
 
-from cli.folders import ROOT
+from workbench.cli.folders import ROOT
 
 COMMAND = "_engine"
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from cli import VERSION
 from engine import protocol as pr
 from engine.engine import Engine, Sink
 from engine.executor import TorchExecutor
@@ -26,6 +25,7 @@ from engine.text.convert import load_tokenizer
 from engine.workload import Feeder, check_workload
 from sessions.header import Header, ModelShape
 from sessions.recorder import Recorder
+from workbench.cli import VERSION
 
 TOKENIZER = "tokenizer.json"
 
@@ -33,7 +33,7 @@ TOKENIZER = "tokenizer.json"
 def open_session(command: pr.Open, announce: Announce) -> Opened:
     """Load the model and start the recording that `command` asks for, its workload checked and queued.
 
-    Raises one of the errors of `cli.errors.is_bad_input`; there is no session file then.
+    Raises one of the errors of `workbench.cli.errors.is_bad_input`; there is no session file then.
     """
     folder = Path(command.model)
     announce(pr.Loading(doing="reading the tokenizer"))
