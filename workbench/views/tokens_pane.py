@@ -17,6 +17,7 @@ from workbench.widgets.messages import MovedMessage
 
 MARK, FELL, NUMBER = 2, 4, 8
 WIDEST_TOKEN, NARROWEST_TOKEN = 18, 8
+MEDIUM_TOKEN, ROOMY = 14, 90  # the widest token where the pane is narrower than ROOMY
 
 
 class SideStep(MovedMessage):
@@ -94,7 +95,8 @@ class StagePane(CursorPane):
         fell = FELL if self.pipeline.moves else 0
         numbers = 2 + (self.pipeline.before is not None)
         stages = list(range(len(self.pipeline.stages)))
-        wanted = min(WIDEST_TOKEN, max(cell_len(row.text) for row in rows))
+        widest = WIDEST_TOKEN if self.body_width >= ROOMY else MEDIUM_TOKEN
+        wanted = min(widest, max(cell_len(row.text) for row in rows))
         left = self.body_width - MARK - rank - fell - 2 - numbers * NUMBER
         while stages and left - NARROWEST_TOKEN < len(stages) * NUMBER:
             stages.pop(0)

@@ -148,7 +148,8 @@ class TokenText(CursorPane):
     def body_line(self, index: int) -> list[Segment]:
         layout = self.layout_lines
         first = layout.starts[index].token
-        segments = self._gutter_segments(min(first, layout.count - 1), layout.starts[index].piece > 0)
+        continued = layout.starts[index].piece > 0 or first >= layout.count
+        segments = self._gutter_segments(min(first, layout.count - 1), continued)
         segments += [self._token(fragment) for fragment in layout.fragments(index)]
         return segments
 
