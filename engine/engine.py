@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from engine import events as ev
+from engine.capture import Captured
 from engine.commit import cache_full_blocks
 from engine.execution import NO_DETAILS, Choice, DetailsOf, Executor, Job, Limits, Outcome, Slice
 from engine.ids import request_id
@@ -47,6 +48,10 @@ class Sink(Protocol):
 
     def record(self, events: Sequence[ev.Event]) -> None:
         """Events between steps, or the plan of the step that is about to execute. Must not raise."""
+        ...
+
+    def capture(self, tensors: Sequence[Captured]) -> None:
+        """Tensors of the step that is committed next. Only called where `EngineOptions.capture` asks for some."""
         ...
 
     def commit(self, events: Sequence[ev.Event], details: DetailsOf | None) -> None:
@@ -265,6 +270,9 @@ class Engine:
             )
         )  # fmt: skip
         if self._sink is not None:
+            if outcome.captured:
+                branch = self.state.branch
+                self._sink.capture([taken.of_step(branch, plan.step) for taken in outcome.captured])
             self._sink.commit(results, outcome.details)
         return Step(plan.step, plan, results, outcome.details)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from engine.capture import Taken
 from engine.details import TokenDetails
 from engine.events import Copied, Work
 from engine.model.config import ModelConfig
@@ -79,13 +80,17 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`tokens` and `draws` answer the job's choices in order; `details` explains them, when asked."""
+    """`tokens` and `draws` answer the job's choices in order; `details` explains them, when asked.
+
+    `captured` are tensors of the rows that chose them, where the options say so.
+    """
 
     tokens: Sequence[int]
     draws: Sequence[float | None]
     details: DetailsOf
     forward_ns: int
     sample_ns: int
+    captured: Sequence[Taken] = ()
 
 
 class Executor(Protocol):

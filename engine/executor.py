@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from engine.capture import Taken, Wanted
+from engine.capturing import run_capturing
 from engine.details import TokenDetails
 from engine.execution import NO_DETAILS, Choice, Job, Outcome
 from engine.explain import explain
@@ -26,19 +28,29 @@ from engine.tokens import TokenLog
 
 
 class TorchExecutor:
-    """Runs jobs on `decoder` over `pool`; `seed` is the engine's, for requests that bring none."""
+    """Runs jobs on `decoder` over `pool`; `seed` is the engine's, for requests that bring none.
 
-    def __init__(self, decoder: Decoder, pool: KVPool, seed: int) -> None:
+    Outcomes carry what is `wanted` of the rows that chose tokens.
+    """
+
+    def __init__(self, decoder: Decoder, pool: KVPool, seed: int, wanted: Wanted | None = None) -> None:
         self.decoder = decoder
         self.pool = pool
+        self._wanted = wanted
         self._rows = SamplerRows(seed, decoder.config.vocab_size)
 
     def execute(self, job: Job) -> Outcome:
         clock = time.perf_counter_ns()
         for copy in job.copies:
             self.pool.copy_block(copy.source, copy.block, copy.tokens)
+        captured: Sequence[Taken] = ()
         with torch.inference_mode():
-            logits = _rows_of(run(self.decoder.stages(self.batch_of(job), self.pool)), job).numpy()
+            batch = self.batch_of(job)
+            if self._wanted:
+                found, captured = run_capturing(self.decoder, self.pool, batch, job.choices, self._wanted)
+            else:
+                found = run(self.decoder.stages(batch, self.pool))
+            logits = _rows_of(found, job).numpy()
         computed = time.perf_counter_ns()
         if not job.choices:
             return Outcome((), (), NO_DETAILS, computed - clock, 0)
@@ -46,7 +58,7 @@ class TorchExecutor:
         choices = choose(logits, rows)
         sampled = time.perf_counter_ns()
         details = Explanation(logits, rows, choices)
-        return Outcome(choices.tokens, choices.draws, details, computed - clock, sampled - computed)
+        return Outcome(choices.tokens, choices.draws, details, computed - clock, sampled - computed, captured)
 
     def batch_of(self, job: Job) -> Batch:
         """The job's slices as the decoder takes them; logits only where a token is chosen."""

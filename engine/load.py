@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from engine.capture import wanted
 from engine.engine import Engine, MakeStopStrings, Sink
 from engine.execution import limits_of
 from engine.executor import TorchExecutor
@@ -28,11 +29,12 @@ def load(
     config = read_config(folder)
     dtype = dtype_name(config, options)
     num_blocks = count_blocks(config, options)
+    capture = wanted(options.capture, config.layers)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     decoder = load_decoder(folder, DTYPES[dtype])
     pool = KVPool(config, num_blocks, options.block_size, DTYPES[dtype])
-    executor = TorchExecutor(decoder, pool, options.seed)
+    executor = TorchExecutor(decoder, pool, options.seed, capture)
     return Engine(executor, limits_of(config), num_blocks, options, make_sink(executor), stop_strings)
 
 

@@ -7,6 +7,9 @@ from typing import Literal
 
 import msgspec
 
+from engine.capture import parse
+from engine.option_error import OptionError as OptionError
+
 MIB = 1 << 20
 _INT32 = 1 << 31
 _INT64 = 1 << 63
@@ -14,10 +17,6 @@ _INT64 = 1 << 63
 Policy = Literal["fcfs", "lpm"]
 Eviction = Literal["lru"]
 DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
-
-
-class OptionError(ValueError):
-    """A setting that cannot be used: the message names it, its value and what is allowed."""
 
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
@@ -98,7 +97,11 @@ class RequestSpec(msgspec.Struct, frozen=True):
 
 
 class EngineOptions(msgspec.Struct, frozen=True):
-    """How the engine runs. Sizes are in blocks, tokens or bytes as the names say."""
+    """How the engine runs. Sizes are in blocks, tokens or bytes as the names say.
+
+    `capture` says which tensors of the rows that choose tokens go to the sink: specs as `engine.capture` reads
+    them.
+    """
 
     dtype: DTypeName = "auto"
     device: str = "cpu"
@@ -113,6 +116,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
     eviction: Eviction = "lru"
     seed: int = 0
     threads: int | None = None
+    capture: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require(
@@ -133,3 +137,5 @@ class EngineOptions(msgspec.Struct, frozen=True):
         _require(self.eviction == "lru", "eviction", self.eviction, "use lru")
         _fits_64_bits("seed", self.seed)
         _require(self.threads is None or self.threads >= 1, "threads", self.threads, "it must be at least 1")
+        for spec in self.capture:
+            parse(spec)

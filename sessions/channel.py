@@ -1,6 +1,6 @@
 """What the recorder and the process that writes say to each other, over two pipes.
 
-A frame is the length of a message (u32, little endian) and the message (msgpack).
+A frame is the length of a message (u64, little endian) and the message (msgpack).
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import BinaryIO, Final, TypeVar
 
 import msgspec
 
-from sessions.records import Captured
+from engine.capture import Captured
 from sessions.scratch import Place
 
 Message = TypeVar("Message", bound=msgspec.Struct)
 
-_LENGTH: Final = struct.Struct("<I")
+_LENGTH: Final = struct.Struct("<Q")
 _encoder: Final = msgspec.msgpack.Encoder()
 
 

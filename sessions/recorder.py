@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from engine import events as ev
+from engine.capture import Captured
 from engine.execution import DetailsOf
 from sessions.channel import Report, Said, receive, send
 from sessions.creating import create_session
 from sessions.errors import RecorderError
 from sessions.header import Header
-from sessions.records import Captured
 from sessions.scratch import Place, Scratch
 
 _ROOT: Final = Path(__file__).resolve().parent.parent

@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from engine.capture import TensorKey
 from engine.events import AnyEvent, Work
 from engine.params import SamplingParams
 
@@ -196,26 +197,6 @@ class BlockChange(msgspec.Struct, frozen=True):
     block_index: int
     ref_count: int
     state: str
-
-
-class TensorKey(msgspec.Struct, frozen=True):
-    """Where a captured tensor belongs. `start` is the position of its first row."""
-
-    branch: int
-    step: int
-    request: str | None
-    layer: int | None
-    stage: str
-    start: int
-
-
-class Captured(msgspec.Struct, frozen=True):
-    """A tensor to keep: its elements in `data` are little endian, row-major; `dtype` as in `TensorRow`."""
-
-    key: TensorKey
-    dtype: str
-    shape: tuple[int, ...]
-    data: bytes
 
 
 class TensorRow(msgspec.Struct, frozen=True):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.capture import Captured, TensorKey
 from sessions.compression import compress, decompress
 from sessions.errors import SessionError
-from sessions.records import Captured, TensorKey, TensorRow
+from sessions.records import TensorRow
 from sessions.rows import Row
 from sessions.tables import Tables
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from engine import events as ev
+from engine.capture import Captured
 from engine.execution import DetailsOf
 from sessions.creating import seal
 from sessions.errors import RecorderError
@@ -15,7 +16,6 @@ from sessions.explaining import Explainer
 from sessions.header import read_header
 from sessions.keyframes import MAX_EVENTS
 from sessions.ledger import Ledger
-from sessions.records import Captured
 from sessions.scratch import Logits
 from sessions.tensors import tensor_row
 from sessions.vocabulary import vocabulary_of

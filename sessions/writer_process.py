@@ -34,18 +34,21 @@ class WriterLoop:
         self._reports = reports
         self._steps = 0
         self._flushes = 0
+        self._capturing = False  # tensors came, and their step's results are about to
         self._error: str | None = None  # the latest write failed; its rows are kept
         self._lost: str | None = None  # what was said makes no sense: nothing more can be recorded
 
     def run(self) -> None:
         """Work until the frames end, then close the session."""
         while True:
-            if self._writer.pending and not select.select([self._frames], [], [], FLUSH_AFTER_S)[0]:
+            waits = self._writer.pending and not self._capturing
+            if waits and not select.select([self._frames], [], [], FLUSH_AFTER_S)[0]:
                 self._write()
             said = receive(self._frames, Said)
             if said is None:
                 break
             self._take(said)
+            self._capturing = bool(said.tensors)
             if said.ends_step or said.flush:
                 self._write()
                 self._steps += said.ends_step

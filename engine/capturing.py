@@ -1,0 +1,78 @@
+"""A forward pass of which some tensors are kept: the same pass, and the rows that choose tokens copied out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from engine.capture import STAGES, Kind, Taken, Wanted
+from engine.execution import Choice
+from engine.kv.pool import KVPool
+from engine.model.attention import scores, span_kv
+from engine.model.batch import Batch
+from engine.model.decoder import Decoder
+
+
+def run_capturing(
+    decoder: Decoder, pool: KVPool, batch: Batch, choices: Sequence[Choice], wanted: Wanted
+) -> tuple[Tensor, list[Taken]]:
+    """Runs `batch`: its logits `[rows, vocab]`, and what is `wanted` of the row of each choice."""
+    keeper = _Keeper(decoder, pool, batch, choices, wanted)
+    logits = queries = torch.empty(0)
+    for layer, stage, tensor in decoder.stages(batch, pool):
+        if stage == "q_rot":
+            queries = tensor
+        elif stage == "attn_out":
+            keeper.keep_attention(layer, queries)
+        elif stage == "resid_post":
+            keeper.keep_residual(layer, tensor)
+        logits = tensor
+    keeper.keep_logits(logits)
+    return logits, keeper.taken
+
+
+@dataclass(slots=True)
+class _Keeper:
+    """Gathers float32 copies of rows, one for each choice: samples that share a prefill each get its row."""
+
+    decoder: Decoder
+    pool: KVPool
+    batch: Batch
+    choices: Sequence[Choice]
+    wanted: Wanted
+    taken: list[Taken] = field(default_factory=list)
+
+    def keep_attention(self, layer: int, queries: Tensor) -> None:
+        """What the heads attended to, `[heads, kv]`, worked out beside the layer's attention."""
+        if layer in self.wanted.attn:
+            self._keep("attn", layer, lambda index: self._pattern(layer, index, queries))
+
+    def keep_residual(self, layer: int, residual: Tensor) -> None:
+        """The residual stream after the layer, `[hidden]`."""
+        if layer in self.wanted.resid:
+            self._keep("resid", layer, lambda index: residual[self.batch.rows(index).stop - 1])
+
+    def keep_logits(self, logits: Tensor) -> None:
+        """The raw logits, `[vocab]`."""
+        if self.wanted.logits:
+            self._keep("logits", None, lambda index: logits[self.batch.rows_of_logits(index).start])
+
+    def _keep(self, kind: Kind, layer: int | None, row_of: Callable[[int], Tensor]) -> None:
+        rows: dict[int, tuple[tuple[int, ...], bytes]] = {}
+        for choice in self.choices:
+            if choice.row not in rows:
+                row = row_of(choice.row).float().contiguous()
+                rows[choice.row] = tuple(row.shape), row.numpy().tobytes()
+            position = self.batch.spans[choice.row].end - 1
+            self.taken.append(Taken(choice.request, position, layer, STAGES[kind], *rows[choice.row]))
+
+    def _pattern(self, layer: int, index: int, queries: Tensor) -> Tensor:
+        span = self.batch.spans[index]
+        key, _ = span_kv(self.pool, layer, span, self.decoder.config.heads)
+        row = self.batch.rows(index).stop - 1
+        last = torch.tensor([span.end - 1])
+        found = scores(queries[row : row + 1], key, span, self.decoder.layers[layer].window, last)
+        return found.softmax(dim=-1)[:, 0]

@@ -1,0 +1,196 @@
+"""What `--capture` stores is what ran: attention, the residual stream and logits of every row that chose a token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+import xxhash
+from msgspec.structs import replace
+
+from engine import protocol as pr
+from engine.capture import CaptureSpec, LayerRange, Wanted, parse, wanted
+from engine.engine import Engine
+from engine.executor import TorchExecutor
+from engine.kv.pool import KVPool
+from engine.load import limits_of
+from engine.model.batch import Batch, Span
+from engine.observe import observe
+from engine.option_error import OptionError
+from engine.params import EngineOptions, RequestSpec, SamplingParams
+from engine.probes import Probe
+from sessions.reader import Session
+from sessions.records import TensorRow
+from tests.bundled import decoder
+from tests.recorded import header, writer_on
+
+BLOCKS, BLOCK_SIZE = 48, 4
+PROMPT = tuple(range(40, 63))
+REQUESTS = (
+    RequestSpec(PROMPT, SamplingParams(max_tokens=9, ignore_eos=True)),
+    RequestSpec(PROMPT[:14] + (7, 8), SamplingParams(max_tokens=7, temperature=0.9, top_k=40, seed=3), n=2),
+    RequestSpec(PROMPT[::-1], SamplingParams(max_tokens=6, temperature=0.7, top_p=0.9, seed=4)),
+)
+
+
+def run(path: Path, *capture: str) -> Engine:
+    """A recorded run on the bundled model, prompts in chunks, with prefixes and a prefill that are shared."""
+    about = header(BLOCKS, block_size=BLOCK_SIZE, token_budget=16, capture=capture)
+    config = decoder().config
+    shape = replace(
+        about.shape,
+        layers=config.layers,
+        heads=config.heads,
+        kv_heads=config.kv_heads,
+        vocab_size=config.vocab_size,
+    )
+    writer = writer_on(path, replace(about, shape=shape))
+    executor = TorchExecutor(
+        decoder(), KVPool(config, BLOCKS, BLOCK_SIZE), about.options.seed, wanted(capture, config.layers)
+    )
+    engine = Engine(executor, limits_of(config), BLOCKS, about.options, writer)
+    for request in REQUESTS:
+        engine.submit(request)
+    engine.run()
+    writer.close()
+    return engine
+
+
+def outputs(engine: Engine) -> dict[str, Sequence[int]]:
+    return {request: tuple(engine.tokens.tokens_of(request)) for request in ("1", "2.0", "2.1", "3")}
+
+
+def array(session: Session, row: TensorRow) -> npt.NDArray[np.float32]:
+    assert row.dtype == "F32"
+    return np.frombuffer(session.tensor_bytes(row), "<f4").reshape(row.shape)
+
+
+def all_rows(session: Session, stage: str) -> list[TensorRow]:
+    steps = range(1, session.last_step() + 1)
+    return [row for step in steps for row in session.tensors(step) if row.key.stage == stage]
+
+
+@pytest.fixture(scope="module")
+def captured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Engine, Session]:
+    path = tmp_path_factory.mktemp("capture") / "run.wbs"
+    engine = run(path, "attn", "resid:0,4-5", "logits")
+    return engine, Session.open(path)
+
+
+# -- what is asked for ---------------------------------------------------------------------------------
+
+
+def test_specs_name_a_kind_and_perhaps_layers() -> None:
+    assert parse("attn") == CaptureSpec("attn", None)
+    assert parse("resid:5,7") == CaptureSpec("resid", (LayerRange(5, 5), LayerRange(7, 7)))
+    assert wanted(("attn:0-2", "attn:2,4", "resid"), 6) == Wanted(
+        frozenset({0, 1, 2, 4}), frozenset(range(6)), logits=False
+    )
+    assert wanted(("logits",), 6) == Wanted(logits=True)
+    assert not wanted((), 6)
+
+
+BAD = {
+    "kv": "use attn, logits or resid",
+    "": "use attn, logits or resid",
+    "logits:0": "use attn, logits or resid",
+    "attn:": "'' is no layer",
+    "attn:x": "'x' is no layer",
+    "attn:-1": "'-1' is no layer",
+    "resid:1,,2": "'' is no layer",
+    "resid:1-2-3": "'1-2-3' is no layer",
+    "resid:٣": "is no layer",
+    "resid:" + "9" * 5000: "is no layer",
+    "attn:3-1": "the range 3-1 ends before it begins",
+}
+
+
+@pytest.mark.parametrize(("spec", "says"), BAD.items(), ids=[spec[:12] or "empty" for spec in BAD])
+def test_a_bad_spec_is_refused_with_its_value(spec: str, says: str) -> None:
+    with pytest.raises(OptionError) as refused:
+        EngineOptions(capture=("attn", spec))
+    assert str(refused.value).startswith(f"capture is {spec!r}: ")
+    assert says in str(refused.value)
+
+
+def test_layers_are_checked_against_the_model() -> None:
+    for spec in ("attn:6", "resid:0-999999"):
+        with pytest.raises(OptionError, match="the model has layers 0 to 5"):
+            wanted((spec,), 6)
+
+
+# -- what is stored ------------------------------------------------------------------------------------
+
+
+def test_every_row_that_chose_a_token_is_stored_once(captured: tuple[Engine, Session]) -> None:
+    _, session = captured
+    layers = {"attn_pattern": range(6), "resid_post": (0, 4, 5), "logits": (None,)}
+    expected = {
+        (token.chosen_step, request.request, layer, stage, token.position - 1)
+        for request in session.requests()
+        for token in session.tokens(request.request)
+        for stage, of in layers.items()
+        for layer in of
+    }
+    found = [(k.step, k.request, k.layer, k.stage, k.start) for stage in layers for k in keys(session, stage)]
+    assert len(found) == len(set(found))
+    assert set(found) == expected
+
+
+def keys(session: Session, stage: str) -> list[object]:
+    return [row.key for row in all_rows(session, stage)]
+
+
+def test_stored_logits_are_the_recorded_ones_bit_by_bit(captured: tuple[Engine, Session]) -> None:
+    _, session = captured
+    for row in all_rows(session, "logits"):
+        assert row.key.request is not None
+        token = session.token(row.key.request, row.key.start + 1)
+        assert token is not None
+        hash_ = xxhash.xxh3_64_intdigest(session.tensor_bytes(row))
+        assert token.logits_hash is not None
+        assert hash_ == token.logits_hash % (1 << 64)
+
+
+def test_stored_attention_is_what_an_inspection_of_the_row_finds(captured: tuple[Engine, Session]) -> None:
+    engine, session = captured
+    rows = all_rows(session, "attn_pattern")
+    for key in {(row.key.request, row.key.start) for row in rows}:
+        request, position = key
+        assert request is not None
+        seen = engine.inspect(pr.Inspect(request=request, position=position))
+        again = np.frombuffer(seen.row, "<f4").reshape(seen.layers, seen.heads, seen.kv)
+        for row in rows:
+            if (row.key.request, row.key.start) == key:
+                stored = array(session, row)
+                assert stored.shape == (seen.heads, position + 1)
+                np.testing.assert_allclose(stored, again[row.key.layer], atol=1e-5)
+
+
+def test_the_stored_residual_stream_is_what_a_probe_sees(captured: tuple[Engine, Session]) -> None:
+    engine, session = captured
+    for row in all_rows(session, "resid_post")[::7]:
+        assert row.key.request is not None
+        assert row.key.layer is not None
+        tokens = engine.tokens.tokens_of(row.key.request)[: row.key.start + 1]
+        pool = KVPool(decoder().config, BLOCKS, BLOCK_SIZE)
+        batch = Batch.build([Span("x", 0, len(tokens), range(BLOCKS))], tokens, BLOCK_SIZE)
+        probe = Probe(row.key.layer, "resid_post")
+        seen = observe(decoder(), batch, pool, [probe]).captured[probe][-1]
+        torch.testing.assert_close(torch.from_numpy(array(session, row).copy()), seen, atol=1e-4, rtol=1e-4)
+
+
+def test_capturing_changes_no_token_and_no_logit(captured: tuple[Engine, Session], tmp_path: Path) -> None:
+    engine, session = captured
+    bare = run(tmp_path / "bare.wbs")
+    assert outputs(bare) == outputs(engine)
+    with Session.open(tmp_path / "bare.wbs") as without:
+        assert all_rows(without, "logits") == []
+        for request in session.requests():
+            assert without.tokens(request.request) == session.tokens(request.request)
+        assert without.header.options.capture == ()
+    assert session.header.options.capture == ("attn", "resid:0,4-5", "logits")
