@@ -15,10 +15,12 @@ from engine.explain import explain
 from engine.params import SamplingParams
 from engine.sampling import SamplerRow, choose
 from engine.sanitise import display_text
+from sessions.records import TensorKey, TensorRow
 from tests.inspecting import with_inspections
 from tests.recorded import record_demo
 from tests.sampled import SETTINGS, logits_after, record_sampled
 from tests.screens import check_frame, press, screen_text, settle, workbench_on
+from tests.scripted import VOCAB
 from tests.widget_gallery import NASTY
 from workbench.app import WorkbenchApp
 from workbench.bench import EngineStatus, News
@@ -484,6 +486,26 @@ async def test_what_if_on_a_prompt_token_and_on_the_next_to_come(session: Path) 
         asked.answer()
         await settle(pilot)
         assert "what comes next, as recorded: '<" in screen_text(app)
+
+
+async def test_captured_logits_need_no_engine(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with workbench_on(session) as (app, pilot):
+        record = app.scene.record
+        token = record.token_row("2", 14)
+        assert token is not None
+        kept = TensorRow(1, TensorKey(0, token.chosen_step, "2", None, "logits", 13), "F32", (VOCAB,))
+        logits = logits_after(record.token_ids("2")[:14]).tobytes()
+        monkeypatch.setattr(type(record.session), "tensors", lambda _self, step, branch=0: [kept])
+        monkeypatch.setattr(type(record.session), "tensor_bytes", lambda _self, tensor: logits)
+        app.select(Selection(request="2", position=14))
+        await press(pilot, "2", "w", "right")
+        assert "from the logits captured in the run" in screen_text(app)
+        what_if = view_of(app).what_if.pipeline
+        assert what_if is not None
+        assert what_if.details.candidates.raw == record.details("2", 14).candidates.raw  # type: ignore[union-attr]
+        app.select(Selection(request="2", position=15))
+        await settle(pilot)
+        assert "there is no engine to ask" in screen_text(app)
 
 
 async def test_the_mouse_changes_a_setting(session: Path) -> None:

@@ -205,7 +205,8 @@ class TokensView(View):
         other = result.given.token if result.given else before.token if before else None
         pane.set_pipeline(Pipeline(result.details, record.token_text, vocab_size, before, other))
         pane.border_title = trying_title(settings, subject, result, scene)
-        pane.border_subtitle = recomputed(result.worst, scene.glyphs)
+        kept = "from the logits captured in the run"
+        pane.border_subtitle = kept if result.captured else recomputed(result.worst, scene.glyphs)
         self._redrawn = drawn_from(result.details, record.token_text)
         _fill_draw(self.redraw, self._redrawn, result.details, "what if: the same draw")
 

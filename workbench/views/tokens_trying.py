@@ -8,6 +8,7 @@ from engine.details import TokenDetails
 from engine.params import SamplingParams
 from workbench.bench import Scene
 from workbench.inspections import Look
+from workbench.views.captured import captured_logits
 from workbench.views.looking import looked, why_not_looked
 from workbench.views.subject import Subject
 from workbench.views.tokens_facts import no_choice
@@ -51,17 +52,26 @@ class Trying:
             return no_choice(subject)
         if subject.following and scene.engine.state == "running":
             return "The run goes on. c pauses it; then the stages of the newest token are worked out again."
-        answer = looked(scene, Look(subject.request, row))
-        if answer.state == "asked":
-            return f"Asking the engine for the logits of row {row} again."
-        if answer.result is None:
-            return f"Other settings need all logits of this row. {why_not_looked(answer.why, scene)}"
-        logits, chosen = answer.result.logits, subject.choice < subject.count
-        given = (logits, subject.request, subject.choice, chosen, settings.tried)
+        captured = captured_logits(scene.record, subject.request, subject.choice)
+        logits = captured or self._inspected(scene, Look(subject.request, row))
+        if isinstance(logits, str):
+            return logits
+        given = (logits, subject.request, subject.choice, subject.choice < subject.count, settings.tried)
         if self._known[0] != given:
             worked = rework_choice(scene.record, subject.request, subject.choice, logits, settings.tried)
+            if captured and isinstance(worked, Reworked):
+                worked = replace(worked, captured=True)
             self._known = (given, worked)
         return self._known[1]
+
+    def _inspected(self, scene: Scene, look: Look) -> bytes | str:
+        """The logits of a row that is looked at again, or why there are none (yet)."""
+        answer = looked(scene, look)
+        if answer.state == "asked":
+            return f"Asking the engine for the logits of row {look.position} again."
+        if answer.result is None:
+            return f"Other settings need all logits of this row. {why_not_looked(answer.why, scene)}"
+        return answer.result.logits
 
 
 def trying_title(settings: Settings, subject: Subject, result: Reworked, scene: Scene) -> str:

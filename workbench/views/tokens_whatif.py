@@ -47,6 +47,7 @@ class Reworked:
     details: TokenDetails
     worst: float | None  # None: nothing was recorded to compare with
     given: Given | None = None  # of a prompt token: it was not chosen
+    captured: bool = False  # the logits were kept while the engine ran
 
 
 def rework_choice(
