@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, cast, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -92,7 +92,7 @@ def parse(spec: str) -> CaptureSpec:
     if name not in KINDS or (name == "logits" and colon):
         raise _error(spec, _ALLOWED)
     ranges = tuple(_range(spec, part) for part in layers.split(",")) if colon else None
-    return CaptureSpec(cast(Kind, name), ranges)
+    return CaptureSpec(name, ranges)
 
 
 def wanted(specs: Sequence[str], layers: int) -> Wanted:
@@ -110,7 +110,7 @@ def wanted(specs: Sequence[str], layers: int) -> Wanted:
 def _range(spec: str, part: str) -> LayerRange:
     match = _RANGE.fullmatch(part)
     if match is None:
-        raise _error(spec, f"{part!r} is no layer and no range of layers, {_ALLOWED}")
+        raise _error(spec, f"{part!r} is no layer and no range of layers, name them as in attn:0-3 or resid:5,7")
     first = int(match[1])
     last = first if match[2] is None else int(match[2])
     if last < first:

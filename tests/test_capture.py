@@ -1,4 +1,4 @@
-"""What `--capture` stores is what ran: attention, the residual stream and logits of every row that chose a token."""
+"""What `--capture` stores is what ran: attention, residual stream and logits of each row that chose a token."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ from engine.probes import Probe
 from sessions.reader import Session
 from sessions.records import TensorRow
 from tests.bundled import decoder
+from tests.commands import run as command
 from tests.recorded import header, writer_on
 
 BLOCKS, BLOCK_SIZE = 48, 4
 PROMPT = tuple(range(40, 63))
 REQUESTS = (
     RequestSpec(PROMPT, SamplingParams(max_tokens=9, ignore_eos=True)),
-    RequestSpec(PROMPT[:14] + (7, 8), SamplingParams(max_tokens=7, temperature=0.9, top_k=40, seed=3), n=2),
+    RequestSpec((*PROMPT[:14], 7, 8), SamplingParams(max_tokens=7, temperature=0.9, top_k=40, seed=3), n=2),
     RequestSpec(PROMPT[::-1], SamplingParams(max_tokens=6, temperature=0.7, top_p=0.9, seed=4)),
 )
 
@@ -41,14 +42,8 @@ def run(path: Path, *capture: str) -> Engine:
     """A recorded run on the bundled model, prompts in chunks, with prefixes and a prefill that are shared."""
     about = header(BLOCKS, block_size=BLOCK_SIZE, token_budget=16, capture=capture)
     config = decoder().config
-    shape = replace(
-        about.shape,
-        layers=config.layers,
-        heads=config.heads,
-        kv_heads=config.kv_heads,
-        vocab_size=config.vocab_size,
-    )
-    writer = writer_on(path, replace(about, shape=shape))
+    sizes = {name: getattr(config, name) for name in ("layers", "heads", "kv_heads", "vocab_size")}
+    writer = writer_on(path, replace(about, shape=replace(about.shape, **sizes)))
     executor = TorchExecutor(
         decoder(), KVPool(config, BLOCKS, BLOCK_SIZE), about.options.seed, wanted(capture, config.layers)
     )
@@ -121,6 +116,27 @@ def test_layers_are_checked_against_the_model() -> None:
     for spec in ("attn:6", "resid:0-999999"):
         with pytest.raises(OptionError, match="the model has layers 0 to 5"):
             wanted((spec,), 6)
+
+
+def test_the_command_line_refuses_what_cannot_be_captured_in_one_line(tmp_path: Path) -> None:
+    for spec, says in {"kv": "use attn, logits or resid", "attn:6": "there is no layer 6"}.items():
+        ran = command("record", "--prompt", "x", "--capture", spec, "-o", tmp_path / "run.wbs")
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err.startswith(f"workbench: --capture is {spec!r}: ")
+        assert says in ran.err
+        assert ran.err.count("\n") == 1
+        assert not (tmp_path / "run.wbs").exists()
+
+
+def test_the_command_line_captures_what_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "run.wbs"
+    asked = ("--capture", "attn:0-1", "--capture", "logits")
+    ran = command("record", "--prompt", "def f(x):", "--max-tokens", 3, *asked, "-o", path)
+    assert ran.code == 0, ran.err
+    with Session.open(path) as session:
+        assert session.header.options.capture == ("attn:0-1", "logits")
+        found = [(row.key.layer, row.key.stage) for row in session.tensors(2)]
+        assert found == [(0, "attn_pattern"), (1, "attn_pattern"), (None, "logits")]
 
 
 # -- what is stored ------------------------------------------------------------------------------------

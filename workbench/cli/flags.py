@@ -57,12 +57,23 @@ class EngineFlags:
     eviction: Annotated[Literal["lru"] | None, _engine("What leaves the cache first.", "lru")] = None
     seed: Annotated[int | None, _number(_engine("Seed of the requests that have none.", "0"))] = None
     threads: Annotated[int | None, _number(_engine("Threads of the forward pass.", "one a core"))] = None
+    capture: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="attn|logits|resid[:LAYERS]",
+            help="Store tensors of each token's row (repeatable); layers as in attn:0-3 or resid:5,7.",
+            show_default="nothing",
+            rich_help_panel="Engine",
+        ),
+    ] = None
 
     def options(self, base: EngineOptions) -> EngineOptions:
         """`base` with what was given. Raises OptionError or CommandError for a value that cannot be used."""
         if self.threads is not None and self.threads > MOST_THREADS:
             raise CommandError(f"--threads is {self.threads}: it must be at most {MOST_THREADS}")
         given = _given(self)
+        if self.capture is not None:
+            given["capture"] = tuple(self.capture)
         memory = given.pop("kv_memory", None)
         if memory is not None:
             if "kv_blocks" in given:

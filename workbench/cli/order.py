@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.capture import wanted
 from engine.model.checkpoint import Checkpoint, open_checkpoint
 from engine.model.config import ITEM_BYTES, ModelConfig, read_config
 from engine.params import EngineOptions
@@ -36,9 +37,10 @@ def make_order(
     """The order to run `requests`, and a line to tell the user about where the session goes, if any.
 
     What can be seen without torch is checked here: the folder's config, its weights' headers, and that
-    nothing is overwritten. Raises ModelError or CommandError.
+    nothing is overwritten. Raises ModelError, OptionError or CommandError.
     """
     config, checkpoint = _check_model(folder)
+    wanted(options.capture, config.layers)
     options = _settled(options, checkpoint, spare_cores)
     _check_memory(config, checkpoint, options)
     place = _session_place(folder, output, force)
