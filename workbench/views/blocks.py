@@ -194,7 +194,7 @@ class BlocksView(View):
         if message.pane.id == "blocks-map":
             self.bench.select(replace(chosen, block=message.index))
         elif isinstance(model, BlockTable):
-            self.bench.select(replace(chosen, block=model.request.table[message.index]))
+            self.bench.select(replace(chosen, block=model.table[message.index]))
         elif isinstance(model, RequestMemory):
             self.bench.select(replace(chosen, request=model.requests[message.index].id, block=None))
 

@@ -33,19 +33,20 @@ class BlockTable:
     columns: Sequence[Column] = COLUMNS
 
     def __init__(self, scene: Scene, request: Request) -> None:
-        self.request = request
+        self.table = list(request.table)
+        self._request = request.id
         self._record = scene.record
         self._state = scene.moment.state
         self._changes = scene.moment.changes
         self._ids = scene.record.token_ids(request.id)
 
     def __len__(self) -> int:
-        return len(self.request.table)
+        return len(self.table)
 
     def row(self, index: int) -> Sequence[Line]:
-        blocks, block = self._state.blocks, self.request.table[index]
+        blocks, block = self._state.blocks, self.table[index]
         size, fill = blocks.block_size, blocks.fill[block]
-        others = [each for each in holders(self._state, block) if each != self.request.id]
+        others = [each for each in holders(self._state, block) if each != self._request]
         shared = len(others) > 0
         ink: Ink = "kv-shared" if shared else "kv-owned"
         node, hash_ = blocks.node[block], blocks.hash[block]
@@ -63,7 +64,7 @@ class BlockTable:
         )
 
     def changed(self, index: int) -> bool:
-        block = self.request.table[index]
+        block = self.table[index]
         return block in self._changes.blocks or block in self._changes.written
 
     def index_of(self, block: int | None) -> int | None:
@@ -71,7 +72,7 @@ class BlockTable:
         if block is None:
             return None
         index = self._state.blocks.index[block]
-        return index if index < len(self) and self.request.table[index] == block else None
+        return index if index < len(self) and self.table[index] == block else None
 
     def _ends(self, start: int, fill: int) -> Line:
         """The first and the last token whose KV is in the block."""

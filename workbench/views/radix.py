@@ -170,8 +170,9 @@ class RadixView(View):
             self._select_node(shown.order.groups[message.index].node)
 
     def _select_node(self, node: int) -> None:
-        first = self.scene.moment.state.tree.nodes[node].blocks[0]
-        self.bench.select(replace(self.scene.selection, node=node, block=first))
+        here = self.scene.moment.state.tree.nodes.get(node)
+        if here is not None and here.blocks:
+            self.bench.select(replace(self.scene.selection, node=node, block=here.blocks[0]))
 
     def on_activated(self, message: Activated) -> None:
         shown = self._shown

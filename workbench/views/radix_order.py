@@ -48,7 +48,9 @@ class EvictionRows:
 
     def _lost(self, going: Going) -> str:
         """The beginning of the text that the cache would lose."""
-        node, size = self._state.tree.nodes[going.node], self._state.blocks.block_size
+        node, size = self._state.tree.nodes.get(going.node), self._state.blocks.block_size
+        if node is None or going.blocks[-1] not in node.blocks:  # a state may be folded on before a paint
+            return ""
         kept = node.blocks.index(going.blocks[-1])
         ids = edge_ids(self._state, self._record.token_ids, going.node)[kept * size :][:16]
         return "".join(map(self._record.token_text, ids))

@@ -48,7 +48,8 @@ class RadixRows:
         return self.children(ROOT)
 
     def children(self, node: int) -> Sequence[int]:
-        return list(self._tree.nodes[node].children.values())
+        here = self._tree.nodes.get(node)
+        return list(here.children.values()) if here else []
 
     def changed(self, node: int) -> bool:
         return node in self._changes.nodes
@@ -57,6 +58,8 @@ class RadixRows:
         return node in self._lit
 
     def label(self, node: int) -> Line:
+        if node not in self._tree.nodes:  # a state may be folded on before a paint
+            return ""
         ids = edge_ids(self._state, self._record.token_ids, node, LABEL_TOKENS)
         common = self._common_with_siblings(node, ids)
         text = self._record.token_text
@@ -82,6 +85,8 @@ class RadixRows:
         return [Span(f"{self._glyphs.owned} {shown}  ", "kv-owned")]
 
     def cells(self, node: int) -> Sequence[Line]:
+        if node not in self._tree.nodes:
+            return [""] * len(self.columns)
         blocks, here = self._state.blocks, self._tree.nodes[node]
         first, last = here.blocks[0], here.blocks[-1]
         hits = blocks.hits[first]

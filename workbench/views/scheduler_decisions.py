@@ -41,6 +41,8 @@ def decision_line(told: Told, among: Sequence[Told], scene: Scene) -> Line:
     """A decision in words, and its inequality."""
     line = list(pieces(line_of(told, scene)))
     sign = inequality(told.event, among)
+    if scene.glyphs.name == "ascii":
+        sign = sign.replace("≤", "<=")
     if sign:
         here = told.step == scene.moment.step
         line += [Span("  "), Span(sign, "strong" if here else "dim")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
+from engine import events as ev
 from engine.state import Request, RequestState
 from engine.wording import plural, why
 from sessions.records import RequestRow
@@ -32,9 +33,6 @@ class Lane:
     def __len__(self) -> int:
         return len(self.requests)
 
-    def row(self, index: int) -> Sequence[Line]:
-        raise NotImplementedError
-
     def changed(self, index: int) -> bool:
         return self.requests[index] in self._moment.changes.moved
 
@@ -46,8 +44,12 @@ class Lane:
         """The name and the count."""
         return f"{self.name} {len(self):,}"
 
-    def _live(self, index: int) -> Request:
-        return self._moment.state.requests[self.requests[index]]
+    def row(self, index: int) -> Sequence[Line]:
+        live = self._moment.live_request(self.requests[index])
+        return self._row(live) if live else [""] * len(self.columns)  # a state may be folded on before a paint
+
+    def _row(self, live: Request) -> Sequence[Line]:
+        raise NotImplementedError
 
     def _why(self, request: Request) -> Line:
         """Why it is not scheduled: the comparison that decided, then words; "" when it is."""
@@ -65,8 +67,7 @@ class Waiting(Lane):
     ink: Ink = "waiting"
     columns = (Column("req", 4, "right"), Column("steps", 5, "right", 1), Column("why", least=10))
 
-    def row(self, index: int) -> Sequence[Line]:
-        live = self._live(index)
+    def _row(self, live: Request) -> Sequence[Line]:
         waited = self._moment.step - live.state_step
         return live.id, Span(f"{waited:,}", "dim"), self._why(live)
 
@@ -83,8 +84,7 @@ class Running(Lane):
         Column("", 6, priority=3),
     )
 
-    def row(self, index: int) -> Sequence[Line]:
-        live = self._live(index)
+    def _row(self, live: Request) -> Sequence[Line]:
         work = self._moment.changes.scheduled.get(live.id)
         prefilling = live.state is RequestState.PREFILLING
         ink: Ink = "prefill" if prefilling else "decode"
@@ -107,11 +107,19 @@ class Preempted(Lane):
     ink: Ink = "preempted"
     columns = (Column("req", 4, "right"), Column("steps", 5, "right", 1), Column("why", least=10))
 
-    def row(self, index: int) -> Sequence[Line]:
-        live = self._live(index)
+    def _row(self, live: Request) -> Sequence[Line]:
         waited = self._moment.step - live.state_step
-        reason = self._why(live) or f"{plural(live.num_tokens, 'token')} to hold again"
+        reason = self._why(live) or self._cut(live) or f"{plural(live.num_tokens, 'token')} to hold again"
         return live.id, Span(f"{waited:,}", "dim"), reason
+
+    def _cut(self, request: Request) -> Line:
+        """Why it was preempted, in the step that did it."""
+        for decision in self._moment.decisions:
+            if isinstance(decision.event, ev.Preempted) and decision.request == request.id:
+                reason = decision.event.reason
+                words = why(reason, self._scene.record.token_text)
+                return [Span(f"{comparison(reason)}  ", "warn"), Span(words, "dim")]
+        return ""
 
 
 class Finished(Lane):

@@ -126,6 +126,11 @@ class Gantt(LinePane):
             self.show_line(self.row)
             self.refresh()
 
+    def on_resize(self) -> None:
+        super().on_resize()
+        if self.line_count():
+            self.show_line(self.row)
+
     def move_to(self, lane: int, step: int) -> None:
         """Put the cursor on a lane and step for a person, and say so if that moved it."""
         before = self.row, self.column
