@@ -33,7 +33,7 @@ async def settle(pilot: Pilot[int]) -> None:
     assert isinstance(app, WorkbenchApp)
     for _ in range(100):
         await pilot.pause()
-        if app.at_rest:
+        if app.desk is not None and app.at_rest:
             return
         await pilot.pause(0.01)
     raise AssertionError("the screen does not come to rest")

@@ -102,6 +102,7 @@ class WorkbenchApp(App[int]):
         self.glyphs = glyphs_named(glyphs)
         self.use_command_palette = True
         self.actions = ActionBook(self, keymap or {})
+        self.body = Body(id="body")
         self.desk: Desk | None = None
         self.link: EngineLink | None = None
         self.behind: ModelBehind | None = None
@@ -134,7 +135,7 @@ class WorkbenchApp(App[int]):
         with Vertical(id="top", classes="frame"):
             yield OneLine(id="header", gap=2)
             yield OneLine(id="tabs", gap=2)
-        with Body(id="body"):
+        with self.body:
             yield TextPane(id="opening", empty="")
         with Vertical(id="bottom", classes="frame"):
             yield OneLine(id="selection")
@@ -149,6 +150,8 @@ class WorkbenchApp(App[int]):
         self.call_after_refresh(self._open_source)
 
     def on_resize(self, event: events.Resize) -> None:
+        if not self._drawable:
+            return
         tiny = event.size.width < LEAST_WIDTH or event.size.height < LEAST_HEIGHT
         self._main.set_class(tiny, "-tiny")
         self._main.set_class(event.size.height < SHORT_HEIGHT, "-short")
@@ -181,7 +184,7 @@ class WorkbenchApp(App[int]):
             self._fail(pr.Fatal(error=str(error)))
             return
         self._main.query_one("#opening").remove()
-        self._body.begin()
+        self.body.begin()
         self._paint_frame()
 
     def _fail(self, fatal: pr.Fatal) -> None:
@@ -232,10 +235,15 @@ class WorkbenchApp(App[int]):
             self.note(self.desk.move(how))
 
     def say(self, text: str, *, problem: bool = False) -> None:
-        if not self._leaving:
+        if self._drawable:
             self._main.query_one(MessageLine).say(text, problem=problem)
 
     # -- views ---------------------------------------------------------------------------------------
+
+    @property
+    def _drawable(self) -> bool:
+        """Whether there is a screen: there is none any more while the app is left."""
+        return not self._leaving and bool(self.screen_stack) and self.screen_stack[0].is_mounted
 
     @property
     def _main(self) -> Screen[Any]:
@@ -243,23 +251,20 @@ class WorkbenchApp(App[int]):
         return self.screen_stack[0]
 
     @property
-    def _body(self) -> Body:
-        return self._main.query_one(Body)
-
-    @property
     def view(self) -> View | None:
         """The view on the screen."""
-        return None if self._leaving else self._body.view
+        return self.body.view if self._drawable else None
 
     def open_view(self, name: str) -> None:
         if self.desk is not None:
-            self._body.open(name)
+            self.body.open(name)
 
     def leave_view(self) -> None:
         """Open the view before this one."""
-        self._body.back()
+        self.body.back()
 
     def on_body_turned(self) -> None:
+        self.body.turning = False
         self.note(News.ALL)
 
     # -- painting ------------------------------------------------------------------------------------
@@ -281,12 +286,12 @@ class WorkbenchApp(App[int]):
     def at_rest(self) -> bool:
         """Whether everything that is news has been painted."""
         waiting = self._pending or bool(self._news) or self._look
-        return not waiting and (self.desk is None or self.view is not None)
+        return not waiting and not self.body.turning
 
     def _paint(self) -> None:
         self._pending = False
         self._painted = time.monotonic()
-        if self.desk is None or self._leaving:
+        if self.desk is None or not self._drawable:
             return
         try:
             self._take_in(self.desk)
@@ -305,10 +310,10 @@ class WorkbenchApp(App[int]):
             self.call_later(self.note, News.RECORD)
 
     def _paint_frame(self) -> None:
-        if self._leaving:
+        if not self._drawable:
             return
         view = self.view
-        tabs = frame.tab_items(VIEWS, self._body.open_name, short=self.size.width < TABS_WIDTH)
+        tabs = frame.tab_items(VIEWS, self.body.open_name, short=self.size.width < TABS_WIDTH)
         self._line("tabs").show_items(tabs)
         here = [*self.actions.of_app(), *self.actions.of_view(view)]
         self._line("footer").show_items(frame.footer_items(here))
@@ -388,7 +393,7 @@ class WorkbenchApp(App[int]):
 
     def on_heard(self, message: Heard) -> None:
         answer = message.answer
-        if self.link is None:
+        if self.link is None or not self._drawable:
             return
         self.link.heard(answer)
         match answer:
@@ -425,7 +430,7 @@ class WorkbenchApp(App[int]):
                 self.say(f"submitted as {', '.join(reply.requests)}")
 
     def on_lost(self, message: Lost) -> None:
-        if self.link is None or self.fatal is not None:
+        if self.link is None or self.fatal is not None or not self._drawable:
             return
         self.link.ended(message.code)
         self.inspections.forget()

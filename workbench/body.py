@@ -20,6 +20,7 @@ class Body(Container):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self.open_name = VIEWS[0].name
+        self.turning = False  # until the app was told that the view is there
         self._views: dict[str, View] = {}
         self._trail: list[str] = []
 
@@ -45,6 +46,7 @@ class Body(Container):
         self._turn_to(self.open_name)
 
     def _turn_to(self, name: str) -> None:
+        self.turning = True
         self.screen.minimize()
         for view in self._views.values():
             view.display = view.view_name == name
