@@ -13,6 +13,7 @@ from engine.kv.pool import KVPool
 from engine.sanitise import display_text
 from engine.state import State
 from engine.tokens import TokenLog
+from sessions.records import TensorKey, TensorRow
 from tests.inspecting import with_inspections
 from tests.recorded import SHAPE
 from tests.sampled import inspection, logits_after, record_sampled
@@ -312,6 +313,32 @@ async def test_a_long_row_says_that_it_is_pooled(session: Path) -> None:
         view.head_map.focus()
         await press(pilot, "home", "right")
         assert "key 4" in screen_text(app), "columns are named by the first position they stand for"
+
+
+async def test_captured_rows_need_no_engine(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with workbench_on(session) as (app, pilot):
+        record = app.scene.record
+        token = record.token_row("2", 16)
+        assert token is not None
+        row = np.random.default_rng(0).dirichlet(np.ones(16), SHAPE.heads).astype("<f4")
+        key = TensorKey(0, token.chosen_step, "2", 1, "attn_pattern", 15)
+        kept = TensorRow(1, key, "F32", row.shape)
+        monkeypatch.setattr(type(record.session), "tensors", lambda _self, step, branch=0: [kept])
+        monkeypatch.setattr(type(record.session), "tensor_bytes", lambda _self, tensor: row.tobytes())
+        app.select(Selection(request="2", position=16, layer=1, head=2))
+        await press(pilot, "3")
+        shown = screen_text(app)
+        assert "as captured in the run" in shown
+        assert "≈" not in shown
+        model = view_of(app).keys.model
+        assert isinstance(model, StrongestKeys)
+        assert model.keys[0].weight == pytest.approx(float(row[2].max()))
+        await press(pilot, "up", "m", "v", "v")
+        assert "layer 0 head 2  not captured" in screen_text(app)
+        assert not view_of(app).keys.item_count()
+        app.select(Selection(request="2", position=17))
+        await settle(pilot)
+        assert "there is no engine to ask" in screen_text(app)
 
 
 async def test_enter_drills_in_where_it_is_narrow_and_esc_comes_back(session: Path) -> None:

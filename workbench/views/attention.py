@@ -186,7 +186,7 @@ class AttentionView(View):
             pane.set_matrix(None)
             return
         pane.border_subtitle = check_text(scene, heads)
-        pane.set_matrix(focus_matrix(heads, text, scene.glyphs.approximate))
+        pane.set_matrix(focus_matrix(heads, text, "" if heads.captured else scene.glyphs.approximate))
         strongest = heads.strongest(heads.weights(layer, head), 1)
         pane.show_cell(seen.rows - 1, strongest[0].position // seen.pool if strongest else 0)
 

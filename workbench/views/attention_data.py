@@ -57,6 +57,15 @@ class Heads:
     def pool(self) -> int:
         return self.inspection.pool
 
+    @property
+    def captured(self) -> bool:
+        """Whether this was kept while the engine ran, not computed again."""
+        return math.isnan(self.inspection.check)
+
+    def has(self, layer: int) -> bool:
+        """Whether this layer was captured; of an inspection all are there."""
+        return not math.isnan(float(self.rows[layer, 0, 0]))
+
     @cached_property
     def rows(self) -> Floats:
         """[layers, heads, columns]: what the row attended to."""
@@ -126,7 +135,9 @@ class Heads:
 
     def weights(self, layer: int, head: int, *, average: bool = False) -> Floats:
         """[columns]: the row of one head, or the mean over the layer's heads."""
-        weights: Floats = self.rows[layer].mean(axis=0) if average else self.rows[layer, head]
+        import numpy as np
+
+        weights: Floats = np.nan_to_num(self.rows[layer].mean(axis=0) if average else self.rows[layer, head])
         return weights
 
     def strongest(self, weights: Floats, most: int) -> list[Attended]:
@@ -148,6 +159,8 @@ class Heads:
 
     def note(self, layer: int, head: int) -> str:
         """The numbers of one head in a line."""
+        if not self.has(layer):
+            return "not captured"
         numbers = {name: float(values[layer, head]) for name, values in self._measures.items()}
         parts = [
             f"entropy {numbers['entropy']:.2f}",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from engine import protocol as pr
 from workbench.bench import Scene
 from workbench.inspections import Look
+from workbench.views.captured import captured_attention
 from workbench.views.looking import looked, why_not_looked
 from workbench.views.subject import Subject
 
@@ -24,6 +25,7 @@ class Looking:
 
     under_way: Look | None = None
     shown: Look | None = None
+    _kept: tuple[Look | None, pr.Inspection | None] = (None, None)
 
     def at(self, scene: Scene, subject: Subject) -> pr.Inspection | str:
         """The row of `subject`, perhaps with another head large; or why there is none (now)."""
@@ -40,8 +42,16 @@ class Looking:
             self.shown = wanted
             return answer.result
         if answer.state == "refused":
+            if (captured := self._captured(scene, wanted)) is not None:
+                return captured
             return f"What a head attends to is not recorded. {why_not_looked(answer.why, scene)}"
         return self._meanwhile(scene, wanted) or f"Looking at row {wanted.position} again."
+
+    def _captured(self, scene: Scene, wanted: Look) -> pr.Inspection | None:
+        """The row as it was captured in the run, read once."""
+        if self._kept[0] != wanted:
+            self._kept = (wanted, captured_attention(scene.record, wanted))
+        return self._kept[1]
 
     def _busy(self, scene: Scene) -> bool:
         return self.under_way is not None and scene.inspections.get(self.under_way).state == "asked"

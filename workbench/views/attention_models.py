@@ -33,6 +33,8 @@ class GridOfHeads:
     def values(self, layer: int, head: int) -> Any:
         import numpy as np
 
+        if not self._heads.has(layer):
+            return None
         if self._measure.name == "map":
             return self._heads.grids[layer, head]
         share = self._heads.share(self._measure.name, layer, head)

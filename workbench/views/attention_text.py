@@ -23,6 +23,8 @@ def heads_per_kv(scene: Scene) -> int:
 
 def compared(scene: Scene, heads: Heads) -> str:
     """How far the inspected row's logits are from those that were recorded."""
+    if heads.captured:
+        return "as captured in the run"
     seen = heads.inspection
     recorded = scene.record.details(seen.request, seen.position + 1)
     return recomputed(None if recorded is None else worst_difference(seen, recorded), scene.glyphs)
@@ -30,6 +32,8 @@ def compared(scene: Scene, heads: Heads) -> str:
 
 def check_text(scene: Scene, heads: Heads) -> str:
     """How well the patterns explain what attention gave, and whether positions were pooled."""
+    if heads.captured:
+        return "as captured in the run: the row itself"
     seen = heads.inspection
     pooled = f"  ~ pooled {scene.glyphs.times}{seen.pool}" if seen.pool > 1 else ""
     return f"{scene.glyphs.approximate} pattern·V within {seen.check:.1g} of attn_out{pooled}"

@@ -2,22 +2,72 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from engine import protocol as pr
+from workbench.inspections import Look
 from workbench.record import Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float32]
 
 FLOAT_BYTES = 4
 
 
 def captured_logits(record: Record, request: str, position: int) -> bytes | None:
     """The logits that chose the token at `position`, little-endian float32 [vocab], where they were kept."""
+    found = _rows(record, request, position, "logits").get(None)
+    return found if found and len(found) == FLOAT_BYTES * record.about.shape.vocab_size else None
+
+
+def captured_attention(record: Record, look: Look) -> pr.Inspection | None:
+    """What an inspection of the row would say, of the layers whose patterns were kept; the others are NaN.
+
+    Only the row itself was kept, so the maps are of that one row, and nothing is recomputed: `check` is NaN.
+    """
+    import numpy as np
+
+    shape, kv = record.about.shape, look.position + 1
+    kept = _rows(record, look.request, kv, "attn_pattern")
+    row = np.full((shape.layers, shape.heads, kv), np.nan, np.float32)
+    for layer, data in kept.items():
+        if layer is not None and layer < shape.layers and len(data) == FLOAT_BYTES * shape.heads * kv:
+            row[layer] = np.frombuffer(data, "<f4").reshape(shape.heads, kv)
+    return None if np.isnan(row).all() else _as_inspection(look, row)
+
+
+def _as_inspection(look: Look, row: Floats) -> pr.Inspection:
+    import numpy as np
+
+    layers, heads, kv = row.shape
+    bins = np.minimum(np.arange(look.grid) * kv // look.grid, kv - 1)
+    pooled = np.maximum.reduceat(row, np.unique(bins), axis=-1)[..., np.searchsorted(np.unique(bins), bins)]
+    grid = np.repeat(pooled[:, :, None, :], look.grid, axis=2)
+    entropy = -(row * np.log(np.maximum(row, 1e-30))).sum(-1)
+    return pr.Inspection(
+        request=look.request, position=look.position, layer=look.layer, head=look.head, rows=1, layers=layers,
+        heads=heads, kv=kv, pool=1, grid_size=look.grid, logits=b"", row=row.tobytes(),
+        focus=row[look.layer, look.head].tobytes(), grid=grid.astype("<f4").tobytes(),
+        head_entropy=entropy.astype("<f4").tobytes(), head_sink=row[..., 0].tobytes(),
+        head_distance=(row * np.arange(kv - 1, -1, -1)).sum(-1).astype("<f4").tobytes(),
+        check=float("nan"), reused=0, prefilled=0,
+    )  # fmt: skip
+
+
+def _rows(record: Record, request: str, position: int, stage: str) -> dict[int | None, bytes]:
+    """By layer, what was kept of a stage in the row that chose the token at `position`."""
     token = record.token_row(request, position)
     if token is None:
-        return None
-    wanted = ("logits", request, position - 1)
-    for tensor in record.session.tensors(token.chosen_step, record.branch):
-        if (tensor.key.stage, tensor.key.request, tensor.key.start) == wanted and tensor.dtype == "F32":
-            data = record.session.tensor_bytes(tensor)
-            return data if len(data) == FLOAT_BYTES * record.about.shape.vocab_size else None
-    return None
+        return {}
+    wanted = (stage, request, position - 1)
+    return {
+        tensor.key.layer: record.session.tensor_bytes(tensor)
+        for tensor in record.session.tensors(token.chosen_step, record.branch)
+        if (tensor.key.stage, tensor.key.request, tensor.key.start) == wanted and tensor.dtype == "F32"
+    }
 
 
-__all__ = ["captured_logits"]
+__all__ = ["captured_attention", "captured_logits"]
