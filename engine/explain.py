@@ -16,25 +16,31 @@ import numpy.typing as npt
 import xxhash
 
 from engine.details import MAX_CANDIDATES, STAGES, Candidates, Stage, StageResult, TokenDetails
+from engine.moments import Moments, moments_of
 from engine.near_tie import greedy_near_tie, sampled_near_tie
 from engine.params import SamplingParams
-from engine.ranking import Ranking, Row
+from engine.ranking import Ranking, Row, heads
 from engine.sampling import Choices, Logits, SamplerRow, Trail, as_logits, choose, transform
-from engine.stages import Cut
+from engine.stages import Cut, active_transforms
 
 __all__ = ["explain", "rework"]
 
 Ids = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
 
-_NO_WEIGHT = 80.0  # so far below the largest, -inf included, that nothing is added: exp(-80) is 2e-35
-
 
 def explain(logits: Logits, rows: Sequence[SamplerRow], choices: Choices) -> list[TokenDetails]:
     """The details of each choice that `choose(logits, rows)` made; `logits` [rows, vocab] as they were."""
     scores = as_logits(logits)
-    chosen = zip(scores, rows, choices.tokens, choices.draws, choices.trails, strict=True)
-    return [_explain_row(*each) for each in chosen]
+    chosen = [
+        _Chosen(*each)
+        for each in zip(
+            scores, rows, choices.tokens, choices.draws, choices.trails, moments_of(scores), strict=True
+        )
+    ]
+    plain = [i for i, each in enumerate(chosen) if each.plain]
+    shown = dict(zip(plain, heads(scores[plain], MAX_CANDIDATES), strict=True)) if plain else {}
+    return [_plain_details(each, shown[i]) if i in shown else _details(each) for i, each in enumerate(chosen)]
 
 
 def rework(logits_row: Logits, row: SamplerRow, params: SamplingParams) -> TokenDetails:
@@ -44,29 +50,56 @@ def rework(logits_row: Logits, row: SamplerRow, params: SamplingParams) -> Token
     return explain(logits, rows, choose(logits, rows))[0]
 
 
-@dataclass(frozen=True, slots=True)
-class _Raw:
-    """The raw distribution of a row."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Chosen:
+    """A row of logits and the choice that was made from it."""
 
-    lse: float
-    entropy: float
-    varentropy: float
+    raw: Row
+    row: SamplerRow
+    token: int
+    draw: float | None
+    trail: Trail | None
+    moments: Moments
+
+    @property
+    def plain(self) -> bool:
+        """Whether simply the largest logit was taken, as most rows are: no stage, no draw."""
+        return self.trail is None and not active_transforms(self.row.params)
 
 
-def _describe(raw: Row) -> _Raw:
-    """Entropy is -sum p ln p; varentropy the variance of -ln p under p.
-
-    Both come from the moments of d = logit - largest under p = exp(d) / mass, since ln p = d - ln mass.
-    """
-    top = float(raw.max())
-    d = np.subtract(np.maximum(raw, top - _NO_WEIGHT), top, dtype=np.float64)
-    p = np.exp(d)
-    mass = float(p.sum())
-    p *= d
-    mean = float(p.sum()) / mass
-    square = float(np.einsum("v,v->", p, d)) / mass
-    log_mass = math.log(mass)
-    return _Raw(lse=top + log_mass, entropy=log_mass - mean, varentropy=max(square - mean**2, 0.0))
+def _plain_details(chosen: _Chosen, ids: Ids) -> TokenDetails:
+    """The details of a plain row whose largest logits are those of `ids`."""
+    raw, moments = chosen.raw[ids].astype(np.float64), chosen.moments
+    if raw[-1] == -np.inf:
+        raw = raw[raw > -np.inf]
+    top, *others = raw.tolist()
+    margin = top - others[0] if others else math.inf
+    return TokenDetails(
+        request=chosen.row.request_id,
+        position=chosen.row.position,
+        token=chosen.token,
+        rank=1,
+        raw_lse=moments.lse,
+        raw_logprob=top - moments.lse,
+        processed_lse=moments.lse,
+        processed_logprob=top - moments.lse,
+        entropy=moments.entropy,
+        varentropy=moments.varentropy,
+        margin=margin,
+        draw=None,
+        interval=None,
+        near_tie=greedy_near_tie(margin),
+        logits_hash=xxhash.xxh3_64_intdigest(chosen.raw.data),
+        stages=(),
+        candidates=Candidates(
+            ids=array("i", ids[: len(raw)].astype(np.int32).tobytes()),
+            raw=_column(raw),
+            values=(),
+            prob=_column(np.exp(raw - moments.lse)),
+            removed_by=array("B", bytes(len(raw))),
+            number=array("f", bytes(4 * len(raw))),
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,9 +116,10 @@ class _Processed:
         return self.ranking.top + math.log(self.mass)
 
 
-def _explain_row(raw: Row, row: SamplerRow, token: int, draw: float | None, trail: Trail | None) -> TokenDetails:
-    described = _describe(raw)
-    processed = _from_trail(trail) if trail else _greedy(raw, row, described.lse)
+def _details(chosen: _Chosen) -> TokenDetails:
+    """The details of a row that went through stages or was drawn."""
+    raw, row, token, trail, moments = chosen.raw, chosen.row, chosen.token, chosen.trail, chosen.moments
+    processed = _from_trail(trail) if trail else _greedy(raw, row)
     ids, rank = _shown(raw, processed, token)
     margin = _margin(processed.ranking)
     return TokenDetails(
@@ -93,16 +127,16 @@ def _explain_row(raw: Row, row: SamplerRow, token: int, draw: float | None, trai
         position=row.position,
         token=token,
         rank=rank,
-        raw_lse=described.lse,
-        raw_logprob=float(raw[token]) - described.lse,
+        raw_lse=moments.lse,
+        raw_logprob=float(raw[token]) - moments.lse,
         processed_lse=processed.lse,
         processed_logprob=float(processed.ranking.values[token]) - processed.lse,
-        entropy=described.entropy,
-        varentropy=described.varentropy,
+        entropy=moments.entropy,
+        varentropy=moments.varentropy,
         margin=margin,
-        draw=draw,
+        draw=chosen.draw,
         interval=trail.interval if trail else None,
-        near_tie=_near_tie(trail, draw, margin),
+        near_tie=_near_tie(trail, chosen.draw, margin),
         logits_hash=xxhash.xxh3_64_intdigest(raw.data),
         stages=_stage_results(processed, row.params),
         candidates=_candidates(raw, ids, rank, processed),
@@ -113,13 +147,10 @@ def _from_trail(trail: Trail) -> _Processed:
     return _Processed(trail.transforms, trail.ranking, trail.cuts, trail.ranking.mass(trail.kept))
 
 
-def _greedy(raw: Row, row: SamplerRow, raw_lse: float) -> _Processed:
+def _greedy(raw: Row, row: SamplerRow) -> _Processed:
     transforms = transform(raw, row)
-    if transforms:
-        ranking = Ranking(transforms[-1][1])
-        return _Processed(transforms, ranking, (), ranking.mass())
-    ranking = Ranking(raw)
-    return _Processed((), ranking, (), math.exp(raw_lse - ranking.top))
+    ranking = Ranking(transforms[-1][1])
+    return _Processed(transforms, ranking, (), ranking.mass())
 
 
 def _shown(raw: Row, processed: _Processed, token: int) -> tuple[Ids, int]:

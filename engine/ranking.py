@@ -1,13 +1,14 @@
-"""The candidates of one row in order of descending logit, sorted only as far as somebody asks."""
+"""The candidates of a row in order of descending logit, sorted only as far as somebody asks."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Ranking", "Row"]
+__all__ = ["Ranking", "Row", "heads"]
 
 Row = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
 
 _HEAD = 64
 _GROWTH = 8
@@ -108,7 +109,21 @@ class Ranking:
         return float(self.cumulative[place - 1] / mass) if place else 0.0
 
 
-def _largest(values: Row, n: int) -> tuple[npt.NDArray[np.int64], bool]:
+def heads(scores: npt.NDArray[np.float32], n: int) -> Ids:
+    """The n first candidates of each row of `scores` [rows, vocab], as a `Ranking` orders them: [rows, <= n].
+
+    Where a row has fewer candidates, ids of -inf follow.
+    """
+    n = min(n, scores.shape[1])
+    reached = scores >= _reached_by(scores, n)[:, None]
+    row, ids = np.divmod(np.flatnonzero(reached), scores.shape[1])
+    order = np.lexsort((-scores[row, ids], row))
+    starts = row.searchsorted(np.arange(len(scores)))
+    found: Ids = ids[order[starts[:, None] + np.arange(n)]]
+    return found
+
+
+def _largest(values: Row, n: int) -> tuple[Ids, bool]:
     """The n largest or some more, down to one common value: ascending ids, and whether those are all."""
     smallest = _reached_by(values, n) if n < len(values) else -np.inf
     if smallest == -np.inf:
@@ -116,18 +131,19 @@ def _largest(values: Row, n: int) -> tuple[npt.NDArray[np.int64], bool]:
     return (values >= smallest).nonzero()[0], False
 
 
-def _reached_by(values: Row, n: int) -> float:
-    """A value that at least n of `values` reach, and seldom many more.
+def _reached_by(values: npt.NDArray[np.float32], n: int) -> npt.NDArray[np.float32]:
+    """Of each row of `values` [..., vocab], a value that at least n reach, and seldom many more.
 
     The n-th largest of the maxima of blocks is one, and far cheaper to find in a large vocabulary than the
     n-th largest of all.
     """
-    blocks = len(values) // _BLOCK
-    in_blocks = values[: blocks * _BLOCK].reshape(_BLOCK, blocks)
-    pool = in_blocks.max(axis=0) if blocks >= 4 * n else values.copy()
-    cut = len(pool) - n
-    pool.partition(cut)
-    return float(pool[cut])
+    *rows, vocab = values.shape
+    blocks = vocab // _BLOCK
+    in_blocks = values[..., : blocks * _BLOCK].reshape(*rows, _BLOCK, blocks)
+    pool = in_blocks.max(axis=-2) if blocks >= 4 * n else values.copy()
+    cut = pool.shape[-1] - n
+    pool.partition(cut, axis=-1)
+    return pool[..., cut]
 
 
 def _sum_of_weights(values: Row, top: float) -> float:

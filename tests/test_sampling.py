@@ -16,7 +16,7 @@ from engine.draws import uniform
 from engine.explain import explain, rework
 from engine.history import SeenTokens, TokenHistory
 from engine.params import OptionError, SamplingParams
-from engine.ranking import Ranking
+from engine.ranking import Ranking, heads
 from engine.sampling import SamplerRow, SamplingError, choose
 from engine.stages import active_filters, active_transforms, check_vocabulary, transformed
 
@@ -45,13 +45,17 @@ def random_logits(seed: int, vocab: int, grid: float | None, masked: bool) -> np
     return logits.astype(np.float32)
 
 
-logits_rows = st.builds(
-    random_logits,
-    st.integers(0, 2**32 - 1),
-    st.sampled_from([2, VOCAB, 700, 3000]),
-    st.sampled_from([None, None, 0.5]),
-    st.booleans(),
-)
+def logits_of(*vocabularies: int) -> st.SearchStrategy[np.ndarray]:
+    return st.builds(
+        random_logits,
+        st.integers(0, 2**32 - 1),
+        st.sampled_from(vocabularies),
+        st.sampled_from([None, None, 0.5]),
+        st.booleans(),
+    )
+
+
+logits_rows = logits_of(2, VOCAB, 700, 3000)
 sampled_params = st.builds(
     SamplingParams,
     temperature=st.sampled_from([0.3, 0.8, 1.0, 1.7]),
@@ -66,6 +70,7 @@ penalties = {
     "logit_bias": st.dictionaries(st.integers(0, 1), st.floats(-5, 5, width=32), max_size=2),
 }
 penalised_params = st.builds(SamplingParams, temperature=st.sampled_from([0.0, 0.6, 1.0]), **penalties)
+any_params = st.sampled_from([SamplingParams()]) | sampled_params | penalised_params
 token_lists = st.lists(st.integers(0, 1), max_size=6)
 
 
@@ -239,6 +244,35 @@ def test_a_token_does_not_depend_on_the_rest_of_the_batch():
     assert together.draws == [choice.draws[0] for choice in alone]
 
 
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(logits_of(VOCAB), any_params), min_size=1, max_size=5))
+def test_what_is_told_about_a_token_does_not_depend_on_the_rest_of_the_batch(batch):
+    scores = np.stack([logits for logits, _ in batch])
+    rows = [row_for(params, position=i) for i, (_, params) in enumerate(batch)]
+    together = explain(scores, rows, choose(scores, rows))
+    assert together == [details_of(logits, row) for (logits, _), row in zip(batch, rows, strict=True)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(logits_of(3000), min_size=1, max_size=4), st.integers(1, 30))
+def test_heads_of_many_rows_are_those_of_their_rankings(logits, n):
+    for head, values in zip(heads(np.stack(logits), n), logits, strict=True):
+        assert head.tolist() == Ranking(values).ids[:n].tolist()
+
+
+def test_a_row_with_few_candidates_shows_them_alone():
+    few = np.full(VOCAB, -np.inf, np.float32)
+    few[[5, 2]] = [1.0, 3.0]
+    both = np.stack([few, random_logits(0, VOCAB, None, False)])
+    rows = [row_for(SamplingParams())] * 2
+    details = explain(both, rows, choose(both, rows))
+    assert list(details[0].candidates.ids) == [2, 5]
+    assert [len(each.candidates) for each in details] == [2, 20]
+    alone = few.copy()
+    alone[5] = -np.inf
+    assert details_of(alone, rows[0]).margin == math.inf
+
+
 def test_a_seeded_request_draws_anew_at_every_position():
     logits = np.zeros((200, 50), np.float32)
     rows = [row_for(SamplingParams(temperature=1.0), position=position) for position in range(200)]
@@ -388,7 +422,7 @@ def test_a_history_counts_like_the_whole_list_would(prompt, output):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(logits_rows.filter(lambda row: len(row) == 700), min_size=1, max_size=4), sampled_params)
+@given(st.lists(logits_of(700), min_size=1, max_size=4), sampled_params)
 def test_the_numbers_describe_the_distributions(logits, params):
     scores = np.stack(logits)
     rows = [row_for(params, position=i) for i in range(len(logits))]
