@@ -23,6 +23,16 @@ class BlockQueries(Tables):
             branch, block, step, most,
         )  # fmt: skip
 
+    def given_out(self, block: int, step: int, branch: int = 0) -> BlockChange | None:
+        """How a block last came to an owner of its own, up to and including `step`: allocated, or copied into."""
+        found = self._records(
+            BlockChange,
+            "SELECT * FROM blocks WHERE branch = ? AND block = ? AND step <= ?"
+            " AND change IN ('allocated', 'copied') ORDER BY seq DESC LIMIT 1",
+            branch, block, step,
+        )  # fmt: skip
+        return found[0] if found else None
+
     def last_change(self, block: int, step: int | None = None, branch: int = 0) -> BlockChange | None:
         """The latest change of a block up to and including `step`."""
         found = self.latest_changes(block, FOREVER if step is None else step, 1, branch)

@@ -165,6 +165,10 @@ class Record:
         history = self.session.block_history(block, self.branch)
         return [change for change in history if change.step <= until_step]
 
+    def block_given_out(self, block: int, until_step: int) -> BlockChange | None:
+        """How a block last came to an owner of its own."""
+        return self.session.given_out(block, until_step, self.branch)
+
     def latest_block_changes(self, block: int, until_step: int, most: int) -> Sequence[BlockChange]:
         """The same, newest first and no more than `most`."""
         return self.session.latest_changes(block, until_step, most, self.branch)

@@ -11,6 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.css.scalar import Scalar
 
 from engine.state import Request
+from engine.wording import plural
 from workbench.actions import Action
 from workbench.astext import facts, heading, paragraphs, table
 from workbench.bench import News, Scene
@@ -115,7 +116,7 @@ class BlocksView(View):
     def _show_pool(self, scene: Scene, block: int) -> None:
         pane, blocks = self.query_one("#blocks-map", BlockMap), scene.moment.state.blocks
         pane.set_model(NamedPool(scene.moment, scene.selection.request, scene.glyphs))
-        pane.border_title = f"KV pool: {blocks.num_blocks:,} blocks of {blocks.block_size} tokens"
+        pane.border_title = f"KV pool: {blocks.num_blocks:,} blocks of {plural(blocks.block_size, 'token')}"
         pane.border_subtitle = _changed(len(scene.moment.changes.blocks))
         pane.show_cursor(block)
         self._fit_pool()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from engine.state import Request, RequestState, State
 from sessions.header import Header
 from workbench.bench import Scene
+from workbench.views.request_column import request_column
 from workbench.views.sizes import share, written_bytes
 from workbench.widgets.columns import Column
 from workbench.widgets.inks import Ink
@@ -151,24 +152,25 @@ def times(one: int, other: int, by: str) -> str:
     return f"{by}{one / other:,.1f}" if other else "–"
 
 
+REQUEST_COLUMNS = (
+    Column("tokens", 6, "right", 4),
+    Column("blocks", 6, "right"),
+    Column("shared", 6, "right", 2),
+    Column("empty", 5, "right", 3),
+    Column("bytes", 8, "right"),
+    Column("", least=4, priority=5),
+)
+
+
 class RequestMemory:
     """What each running request takes; a shared block counts for each of its holders."""
-
-    columns: Sequence[Column] = (
-        Column("req", 4, "right"),
-        Column("tokens", 6, "right", 4),
-        Column("blocks", 6, "right"),
-        Column("shared", 6, "right", 2),
-        Column("empty", 5, "right", 3),
-        Column("bytes", 8, "right"),
-        Column("", least=4, priority=5),
-    )
 
     def __init__(self, scene: Scene) -> None:
         self._state = scene.moment.state
         self._changes = scene.moment.changes
         self._block_bytes = scene.record.about.shape.kv_bytes_per_token * self._state.blocks.block_size
         self.requests = list(self._state.running.values())
+        self.columns: Sequence[Column] = (request_column(each.id for each in self.requests), *REQUEST_COLUMNS)
         self._most = max((len(request.table) for request in self.requests), default=1)
 
     def __len__(self) -> int:

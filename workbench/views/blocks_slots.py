@@ -20,7 +20,6 @@ COLUMNS = (
     Column("step", 6, "right", 1),
 )
 MOST_STEPS = 512
-BEGINNINGS = ("allocated", "copied")
 
 
 class Written(NamedTuple):
@@ -44,7 +43,7 @@ class Slots:
         self.start = blocks.index[block] * self._size
         code = blocks.writer[block]
         self.writer = None if code == NO_WRITER else request_of(code)
-        self.beginning = next((change for change in history if change.change in BEGINNINGS), None)
+        self.beginning = scene.record.block_given_out(block, scene.moment.step) if self.writer else None
         self._ids = scene.record.token_ids(self.writer) if self.writer else ()
         self._left = left(history, self.beginning)
         self._steps: Mapping[int, Written] | None = None

@@ -128,11 +128,16 @@ class SideBySide:
             Span(f"{position:,}", "strong" if here else "dim"),
             Span(f"'{self._text(wanted)}'", ink),
             mark,
-            Span("nothing" if cached is None else f"'{self._text(cached)}'", "faint" if cached is None else ink),
+            self._missing(position) if cached is None else Span(f"'{self._text(cached)}'", ink),
         )
 
     def changed(self, index: int) -> bool:  # noqa: ARG002
         return False
+
+    def _missing(self, position: int) -> Span:
+        """Where the closest block has ended, others may go on; without one, there is nothing."""
+        beyond = len(self._match.cached) > 0 and position >= self._match.start
+        return Span(self._glyphs.ellipsis if beyond else "nothing", "faint")
 
     def _cached(self, position: int) -> int | None:
         """What the cache had: the matched tokens themselves, then the closest block's."""

@@ -10,6 +10,7 @@ from engine.state import Request, RequestState
 from engine.wording import plural, why
 from sessions.records import RequestRow
 from workbench.bench import Scene
+from workbench.views.request_column import request_column
 from workbench.views.scheduler_decisions import comparison
 from workbench.widgets.columns import Column
 from workbench.widgets.inks import Ink
@@ -23,10 +24,11 @@ class Lane:
 
     name: str
     ink: Ink
-    columns: Sequence[Column]
+    details: Sequence[Column]  # what stands beside a request's id
 
     def __init__(self, scene: Scene, requests: Sequence[str]) -> None:
         self.requests = requests
+        self.columns: Sequence[Column] = (request_column(requests), *self.details)
         self._scene = scene
         self._moment = scene.moment
 
@@ -65,7 +67,7 @@ class Waiting(Lane):
 
     name = "waiting"
     ink: Ink = "waiting"
-    columns = (Column("req", 4, "right"), Column("steps", 5, "right", 1), Column("why", least=10))
+    details = (Column("steps", 5, "right", 1), Column("why", least=10))
 
     def _row(self, live: Request) -> Sequence[Line]:
         waited = self._moment.step - live.state_step
@@ -77,8 +79,7 @@ class Running(Lane):
 
     name = "running"
     ink: Ink = "decode"
-    columns = (
-        Column("req", 4, "right"),
+    details = (
         Column("in this step", least=12),
         Column("done", 8, "right", 2),
         Column("", 6, priority=3),
@@ -105,7 +106,7 @@ class Preempted(Lane):
 
     name = "preempted"
     ink: Ink = "preempted"
-    columns = (Column("req", 4, "right"), Column("steps", 5, "right", 1), Column("why", least=10))
+    details = (Column("steps", 5, "right", 1), Column("why", least=10))
 
     def _row(self, live: Request) -> Sequence[Line]:
         waited = self._moment.step - live.state_step
@@ -127,8 +128,7 @@ class Finished(Lane):
 
     name = "finished"
     ink: Ink = "finished"
-    columns = (
-        Column("req", 4, "right"),
+    details = (
         Column("step", 5, "right", 2),
         Column("because", least=8),
         Column("out", 4, "right", 1),
