@@ -6,6 +6,7 @@ carries the number of the step before it. Fields, units and examples: `docs/even
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -266,9 +267,19 @@ def encode(event: Event) -> bytes:
     return _encoder.encode(event)
 
 
+def encode_lines(events: Sequence[Event]) -> bytes:
+    """`events` as lines of JSON, each with its line end."""
+    return _encoder.encode_lines(events)
+
+
 def decode(line: bytes | str) -> AnyEvent:
     """The event in one line of JSON; raises msgspec.ValidationError when it is not one."""
     return _decoder.decode(line)
+
+
+def decode_lines(lines: bytes) -> list[AnyEvent]:
+    """The events in lines of JSON; raises msgspec.ValidationError when one is not one."""
+    return _decoder.decode_lines(lines)
 
 
 def type_of(event: Event) -> str:

@@ -6,8 +6,9 @@ A frame is the length of a message (u64, little endian) and the message (msgpack
 from __future__ import annotations
 
 import os
+import select
 import struct
-from typing import BinaryIO, Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
@@ -17,6 +18,7 @@ from sessions.scratch import Place
 Message = TypeVar("Message", bound=msgspec.Struct)
 
 _LENGTH: Final = struct.Struct("<Q")
+_AT_ONCE: Final = 1 << 16  # bytes, as many as a pipe holds
 _encoder: Final = msgspec.msgpack.Encoder()
 
 
@@ -40,24 +42,38 @@ class Report(msgspec.Struct, frozen=True, array_like=True):
 
 def send(pipe: int, message: Said | Report) -> None:
     """Write one frame. Raises OSError when the other side is gone."""
-    data = _encoder.encode(message)
-    left = memoryview(_LENGTH.pack(len(data)) + data)
-    while left:
-        left = left[os.write(pipe, left) :]
+    frame = bytearray(_LENGTH.size)
+    _encoder.encode_into(message, frame, _LENGTH.size)
+    _LENGTH.pack_into(frame, 0, len(frame) - _LENGTH.size)
+    written = os.write(pipe, frame)
+    while written < len(frame):
+        written += os.write(pipe, memoryview(frame)[written:])
 
 
-def receive(pipe: BinaryIO, kind: type[Message]) -> Message | None:
-    """The next message of an unbuffered pipe; None where it ends, even in the middle of a frame."""
-    length = _read(pipe, _LENGTH.size)
-    data = None if length is None else _read(pipe, *_LENGTH.unpack(length))
-    return None if data is None else msgspec.msgpack.decode(data, type=kind)
+class Frames(Generic[Message]):
+    """The messages that come out of a pipe, which nobody else reads."""
 
+    def __init__(self, pipe: int, kind: type[Message]) -> None:
+        self._pipe = pipe
+        self._decoder = msgspec.msgpack.Decoder(kind)
+        self._read = bytearray()  # and not taken yet
 
-def _read(pipe: BinaryIO, size: int) -> bytes | None:
-    parts = bytearray()
-    while len(parts) < size:
-        part = pipe.read(size - len(parts))
-        if not part:
-            return None
-        parts += part
-    return bytes(parts)
+    def next(self) -> Message | None:
+        """The next message; None where the pipe ends, even in the middle of a frame."""
+        while len(self._read) < (end := self._end()):
+            part = os.read(self._pipe, _AT_ONCE)
+            if not part:
+                return None
+            self._read += part
+        message = self._decoder.decode(self._read[_LENGTH.size : end])
+        del self._read[:end]
+        return message
+
+    def wait(self, seconds: float) -> bool:
+        """Whether there is something to read within that time."""
+        return bool(self._read) or bool(select.select([self._pipe], [], [], seconds)[0])
+
+    def _end(self) -> int:
+        """Where the first frame ends, as far as is known."""
+        known = len(self._read) >= _LENGTH.size
+        return _LENGTH.size + (_LENGTH.unpack_from(self._read)[0] if known else 0)

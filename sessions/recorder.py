@@ -12,7 +12,7 @@ from typing import BinaryIO, Final, cast
 from engine import events as ev
 from engine.capture import Captured
 from engine.execution import DetailsOf
-from sessions.channel import Report, Said, receive, send
+from sessions.channel import Frames, Report, Said, send
 from sessions.creating import create_session
 from sessions.errors import RecorderError
 from sessions.header import Header
@@ -39,6 +39,7 @@ class Recorder:
         self._process = _start(path, self._scratch)
         self._frames = cast(BinaryIO, self._process.stdin)
         self._reports = cast(BinaryIO, self._process.stdout)
+        self._heard = Frames(self._reports.fileno(), Report)
         self._steps = 0  # sent
         self._flushes = 0  # sent
         self._latest = Report(0, 0, None)
@@ -50,12 +51,12 @@ class Recorder:
 
     def record(self, events: Sequence[ev.Event]) -> None:
         """Take events between steps, or a plan. What is wrong is said by the next `commit` or `flush`."""
-        self._send(Said(_lines(events)))
+        self._send(Said(ev.encode_lines(events)))
 
     def commit(self, events: Sequence[ev.Event], details: DetailsOf | None) -> None:
         """Take the results of a step, and wait until the step before it is written."""
         self._steps += 1
-        self._send(Said(_lines(events), self._place(details), ends_step=True))
+        self._send(Said(ev.encode_lines(events), self._place(details), ends_step=True))
         while self._latest.steps < self._steps - 1:
             self._hear()
         self._raise_error()
@@ -77,7 +78,7 @@ class Recorder:
         if self._frames.closed:
             return
         self._frames.close()
-        while (report := receive(self._reports, Report)) is not None:
+        while (report := self._heard.next()) is not None:
             self._latest = report
         self._reports.close()
         self._scratch.close()
@@ -99,7 +100,7 @@ class Recorder:
                 raise self._gone() from None
 
     def _hear(self) -> None:
-        report = receive(self._reports, Report)
+        report = self._heard.next()
         if report is None:
             raise self._gone()
         self._latest = report
@@ -113,10 +114,6 @@ class Recorder:
     def _raise_error(self) -> None:
         if self._latest.error is not None:
             raise RecorderError(self._latest.error)
-
-
-def _lines(events: Sequence[ev.Event]) -> bytes:
-    return b"\n".join(map(ev.encode, events))
 
 
 def _start(path: Path, scratch: Scratch) -> subprocess.Popen[bytes]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import sys
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from engine import events as ev
-from sessions.channel import Report, Said, receive, send
+from sessions.channel import Frames, Report, Said, send
 from sessions.errors import RecorderError
 from sessions.scratch import Scratch
 from sessions.writer import Writer
@@ -27,7 +26,7 @@ FLUSH_AFTER_S: Final = 0.02
 class WriterLoop:
     """Writes after every step, when asked, and when nothing more has come for a while."""
 
-    def __init__(self, writer: Writer, scratch: Scratch, frames: BinaryIO, reports: int) -> None:
+    def __init__(self, writer: Writer, scratch: Scratch, frames: Frames[Said], reports: int) -> None:
         self._writer = writer
         self._scratch = scratch
         self._frames = frames
@@ -42,9 +41,9 @@ class WriterLoop:
         """Work until the frames end, then close the session."""
         while True:
             waits = self._writer.pending and not self._capturing
-            if waits and not select.select([self._frames], [], [], FLUSH_AFTER_S)[0]:
+            if waits and not self._frames.wait(FLUSH_AFTER_S):
                 self._write()
-            said = receive(self._frames, Said)
+            said = self._frames.next()
             if said is None:
                 break
             self._take(said)
@@ -62,7 +61,7 @@ class WriterLoop:
         self._writer.capture(said.tensors)
         if not said.events:
             return
-        events = [ev.decode(line) for line in said.events.split(b"\n")]
+        events = ev.decode_lines(said.events)
         try:
             self._writer.take(events, None if said.logits is None else self._scratch.get(said.logits))
         except Exception as error:  # a fault of ours must not end the run that is being recorded
@@ -96,8 +95,7 @@ def main() -> None:
         signal.signal(unwanted, signal.SIG_IGN)
     reports = os.dup(1)
     os.dup2(2, 1)  # a stray print must not end up among the reports
-    with os.fdopen(os.dup(0), "rb", buffering=0) as frames:
-        WriterLoop(Writer(Path(sys.argv[1])), Scratch(int(sys.argv[2])), frames, reports).run()
+    WriterLoop(Writer(Path(sys.argv[1])), Scratch(int(sys.argv[2])), Frames(0, Said), reports).run()
 
 
 if __name__ == "__main__":
