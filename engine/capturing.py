@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from engine.capture import STAGES, Kind, Taken, Wanted
 from engine.execution import Choice
 from engine.kv.pool import KVPool
-from engine.model.attention import scores, span_kv
-from engine.model.batch import Batch
+from engine.model.batch import Batch, span_slots
 from engine.model.decoder import Decoder
 
 
@@ -44,6 +44,7 @@ class _Keeper:
     choices: Sequence[Choice]
     wanted: Wanted
     taken: list[Taken] = field(default_factory=list)
+    _slots: dict[int, Tensor] = field(default_factory=dict)
 
     def keep_attention(self, layer: int, queries: Tensor) -> None:
         """What the heads attended to, `[heads, kv]`, worked out beside the layer's attention."""
@@ -70,9 +71,16 @@ class _Keeper:
             self.taken.append(Taken(choice.request, position, layer, STAGES[kind], *rows[choice.row]))
 
     def _pattern(self, layer: int, index: int, queries: Tensor) -> Tensor:
-        span = self.batch.spans[index]
-        key, _ = span_kv(self.pool, layer, span, self.decoder.config.heads)
-        row = self.batch.rows(index).stop - 1
-        last = torch.tensor([span.end - 1])
-        found = scores(queries[row : row + 1], key, span, self.decoder.layers[layer].window, last)
-        return found.softmax(dim=-1)[:, 0]
+        """Softmax of the last row's scaled scores; the heads that share a KV head are its queries."""
+        span, window = self.batch.spans[index], self.decoder.layers[layer].window
+        first = 0 if window is None else max(0, span.end - window)
+        key = self.pool.layers[layer][:, 0].index_select(0, self._slots_of(index)[first:]).float()
+        row = queries[self.batch.rows(index).stop - 1].float()
+        grouped = row.view(key.shape[1], -1, key.shape[2]) * key.shape[2] ** -0.5
+        found = (grouped @ key.permute(1, 2, 0)).softmax(dim=-1).flatten(0, 1)
+        return F.pad(found, (first, 0))
+
+    def _slots_of(self, index: int) -> Tensor:
+        if index not in self._slots:
+            self._slots[index] = span_slots(self.batch.spans[index], self.batch.block_size)
+        return self._slots[index]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace as replaced
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +15,27 @@ import xxhash
 from msgspec.structs import replace
 
 from engine import protocol as pr
-from engine.capture import CaptureSpec, LayerRange, Wanted, parse, wanted
+from engine.capture import Captured, CaptureSpec, LayerRange, TensorKey, Wanted, parse, wanted
+from engine.capturing import run_capturing
 from engine.engine import Engine
+from engine.execution import Choice
 from engine.executor import TorchExecutor
 from engine.kv.pool import KVPool
 from engine.load import limits_of
 from engine.model.batch import Batch, Span
+from engine.model.weights import load_decoder
 from engine.observe import observe
 from engine.option_error import OptionError
 from engine.params import EngineOptions, RequestSpec, SamplingParams
-from engine.probes import Probe
+from engine.probes import PatternProbe, Probe
 from sessions.reader import Session
+from sessions.recorder import Recorder
 from sessions.records import TensorRow
+from sessions.writer_process import FLUSH_AFTER_S
 from tests.bundled import decoder
 from tests.commands import run as command
 from tests.recorded import header, writer_on
+from tests.tiny_models import Paged, save_model, token_ids
 
 BLOCKS, BLOCK_SIZE = 48, 4
 PROMPT = tuple(range(40, 63))
@@ -210,3 +218,68 @@ def test_capturing_changes_no_token_and_no_logit(captured: tuple[Engine, Session
             assert without.tokens(request.request) == session.tokens(request.request)
         assert without.header.options.capture == ()
     assert session.header.options.capture == ("attn", "resid:0,4-5", "logits")
+
+
+@pytest.mark.parametrize(
+    ("family", "dtype", "settings"),
+    [
+        ("mistral", torch.float32, {"sliding_window": 7}),
+        ("qwen2", torch.bfloat16, {"num_key_value_heads": 6}),
+        ("llama", torch.float16, {"num_key_value_heads": 1, "head_dim": 12}),
+    ],
+    ids=["window", "bfloat16", "one KV head"],
+)
+def test_captured_attention_is_what_a_probe_finds_in_the_same_pass(
+    tmp_path: Path, family: str, dtype: torch.dtype, settings: dict[str, int]
+) -> None:
+    save_model(tmp_path, family, dtype, **settings)
+    paged = Paged(load_decoder(tmp_path, dtype))
+    long, short = paged.request("1", token_ids(30)), paged.request("2", token_ids(12, seed=1))
+    for work in ([(long, 20)], [(long, 9), (short, 11)], [(long, 1), (short, 1)]):
+        batch = paged.batch(*work)
+        batch = Batch.build(
+            [replaced(span, logit_rows=1) for span in batch.spans], batch.token_ids.tolist(), batch.block_size
+        )
+        choices = [
+            Choice(request.name, at, 0, SamplingParams(), 0, request.ids[: request.computed + tokens])
+            for at, (request, tokens) in enumerate(work)
+        ]
+        with torch.inference_mode():
+            logits, taken = run_capturing(
+                paged.decoder, paged.pool, batch, choices, wanted(("attn", "resid:1", "logits"), 3)
+            )
+        patterns = {
+            (request.name, layer): PatternProbe(layer, request.name, rows=(tokens - 1,))
+            for request, tokens in work
+            for layer in range(3)
+        }
+        seen = observe(paged.decoder, batch, paged.pool, [Probe(1, "resid_post")], list(patterns.values()))
+        assert torch.equal(seen.logits, logits)
+        assert len(taken) == 5 * len(work)
+        for item in taken:
+            stored = torch.frombuffer(bytearray(item.data), dtype=torch.float32).view(item.shape)
+            at = [request.name for request, _ in work].index(item.request)
+            assert item.position == batch.spans[at].end - 1
+            if item.stage == "attn_pattern":
+                assert item.layer is not None
+                again = seen.patterns[patterns[item.request, item.layer]].pattern[:, 0]
+                torch.testing.assert_close(stored, again, atol=1e-5, rtol=0)
+            elif item.stage == "resid_post":
+                kept = seen.captured[Probe(1, "resid_post")][batch.rows(at).stop - 1]
+                assert torch.equal(stored, kept.float())
+            else:
+                assert torch.equal(stored, logits[at])
+        for request, tokens in work:
+            request.computed += tokens
+
+
+def test_captured_tensors_are_written_with_their_step(tmp_path: Path) -> None:
+    path = tmp_path / "run.wbs"
+    recorder = Recorder(path, header())
+    recorder.capture([Captured(TensorKey(0, 1, "1", 0, "resid_post", 4), "F32", (1,), bytes(4))])
+    time.sleep(5 * FLUSH_AFTER_S)
+    with Session.open(path) as session:
+        assert session.tensors(1) == []
+    recorder.close()
+    with Session.open(path) as session:
+        assert len(session.tensors(1)) == 1
