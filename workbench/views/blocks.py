@@ -105,7 +105,9 @@ class BlocksView(View):
     def show(self, scene: Scene, news: News) -> None:
         if not news & (News.MOMENT | News.SELECTION | News.RECORD):
             return
-        self._shown = Shown.of(scene)
+        before, self._shown = self._shown, Shown.of(scene)
+        if news & News.MOMENT or before is None or before.block != self._shown.block:
+            self._table("history").show_cursor(0)
         self._show_pool(scene, self._shown.block)
         self._show_table(scene, self._shown.block)
         self._show_block(scene, self._shown)
@@ -172,7 +174,6 @@ class BlocksView(View):
         history.set_model(shown.history)
         history.border_subtitle = "t: to its last change" if len(shown.history) else ""
         history.quiet = True
-        history.show_cursor(0)
 
     def _show_memory(self, scene: Scene) -> None:
         memory = self._table("memory")
@@ -278,13 +279,17 @@ class BlocksView(View):
         lines += paragraphs([f"{pool} {blocks.cached:,} cached, {len(blocks.free):,} free"], width)
         live = scene.moment.live_request(scene.selection.request)
         lines.append(heading(f"block table of request {scene.selection.request}", width))
-        lines += table(BlockTable(scene, live), width) if live and live.table else [why_no_table(scene)]
+        lines += (
+            table(BlockTable(scene, live), width)
+            if live and live.table
+            else paragraphs([why_no_table(scene)], width)
+        )
         lines.append(heading(f"block {shown.block}", width))
         lines += paragraphs(block_lines(scene, shown.block, shown.slots, shown.history.changes), width)
         lines += [*table(shown.slots, width), heading("history", width), *table(shown.history, width)]
         lines += [heading("memory", width), *facts([Fact("a token", per_token(scene.record.about))], width)]
         lines += [*table(MemoryTable(scene), width), heading("memory by request", width)]
-        return "\n".join(line[:width] for line in [*lines, *table(RequestMemory(scene), width)])
+        return "\n".join([*lines, *table(RequestMemory(scene), width)])
 
     actions = (
         Action(

@@ -216,7 +216,7 @@ class RadixView(View):
     def text(self, scene: Scene, width: int) -> str:
         shown = Shown.of(scene)
         lines = [heading(tree_title(scene, shown), width)]
-        lines += tree_lines(shown.rows, width) if len(shown.rows) else [why_empty(scene)]
+        lines += tree_lines(shown.rows, width) if len(shown.rows) else paragraphs([why_empty(scene)], width)
         if shown.node is not None:
             lines += [heading(f"node {shown.node}", width)]
             lines += facts(node_facts(scene, shown.rows, shown.node), width)
@@ -225,9 +225,9 @@ class RadixView(View):
             lines += paragraphs(match_lines(scene, shown.match), width)
             lines += table(SideBySide(scene, shown.match), width)
         else:
-            lines.append(why_no_match(scene))
+            lines += paragraphs([why_no_match(scene)], width)
         lines += [heading("next to be evicted", width), *table(shown.order, width)]
-        return "\n".join(line[:width] for line in lines)
+        return "\n".join(lines)
 
     actions = (
         Action(

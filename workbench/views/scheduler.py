@@ -98,7 +98,7 @@ class SchedulerView(View):
             return
         self._show_lanes(scene)
         self._show_time(scene, news)
-        if news & (News.MOMENT | News.RECORD):
+        if news & News.MOMENT:
             self._show_decisions(scene)
 
     def _show_lanes(self, scene: Scene) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from workbench.bench import Scene
 from workbench.views.scheduler_gantt import RequestLanes
+from workbench.widgets.cells import cut
 from workbench.widgets.gantt import Phase, looks
 from workbench.widgets.track import Track, ruler
 
@@ -22,7 +23,7 @@ def gantt_lines(scene: Scene, width: int) -> list[str]:
         if any(phases) and len(lines) <= MOST_LANES:
             lines.append(label.ljust(GUTTER) + "".join(table[Phase(phase)].mark for phase in phases))
     names = (f"{look.mark} {look.name}" for look in table.values() if look.name)
-    return [line.rstrip() for line in [*lines, "  ".join(names)]]
+    return [cut(line.rstrip(), width) for line in [*lines, "  ".join(names)]]
 
 
 __all__ = ["gantt_lines"]
