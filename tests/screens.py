@@ -31,11 +31,13 @@ async def settle(pilot: Pilot[int]) -> None:
     """Wait until everything that is news has been painted."""
     app = pilot.app
     assert isinstance(app, WorkbenchApp)
-    for _ in range(100):
+    quiet = 0
+    for _ in range(200):
         await pilot.pause()
-        if app.desk is not None and app.at_rest:
+        quiet = quiet + 1 if app.desk is not None and app.at_rest else 0
+        if quiet == 2:  # what was painted has been laid out as well
             return
-        await pilot.pause(0.01)
+        await pilot.pause(0.005)
     raise AssertionError("the screen does not come to rest")
 
 
