@@ -202,7 +202,7 @@ async def test_a_recording_without_an_engine_says_what_is_missing(session: Path)
     async with workbench_on(session) as (app, pilot):
         await press(pilot, "3")
         shown = " ".join(screen_text(app).replace("│", " ").split())
-        assert "What a head attends to is not recorded" in shown
+        assert "What a head attends to was not captured (--capture attn)" in shown
         assert "L loads the model behind this recording" in shown
         assert view_of(app).text_pane.item_count() == 22
 

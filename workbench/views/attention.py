@@ -9,6 +9,7 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical
 
+from engine.wording import plural
 from workbench.actions import Action
 from workbench.bench import News, Scene
 from workbench.view import View
@@ -179,7 +180,7 @@ class AttentionView(View):
             pane.set_matrix(average_matrix(heads, layer, "~"))
             return
         kv = head // heads_per_kv(scene)
-        pane.border_title = f"layer {layer} head {head}, KV head {kv}, latest {seen.rows} rows"
+        pane.border_title = f"layer {layer} head {head}, KV head {kv}, latest {plural(seen.rows, 'row')}"
         if (seen.layer, seen.head) != (layer, head):
             pane.empty = f"Looking at layer {layer} head {head}."
             pane.border_subtitle = ""

@@ -44,7 +44,9 @@ class Looking:
         if answer.state == "refused":
             if (captured := self._captured(scene, wanted)) is not None:
                 return captured
-            return f"What a head attends to is not recorded. {why_not_looked(answer.why, scene)}"
+            return (
+                f"What a head attends to was not captured (--capture attn). {why_not_looked(answer.why, scene)}"
+            )
         return self._meanwhile(scene, wanted) or f"Looking at row {wanted.position} again."
 
     def _captured(self, scene: Scene, wanted: Look) -> pr.Inspection | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from engine import protocol as pr
+from sessions.errors import SessionError
 from workbench.inspections import Look
 from workbench.record import Record
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
 
 FLOAT_BYTES = 4
+MOST_VALUES = 1 << 26  # of a row: layers x heads x kv
 
 
 def captured_logits(record: Record, request: str, position: int) -> bytes | None:
@@ -32,10 +35,13 @@ def captured_attention(record: Record, look: Look) -> pr.Inspection | None:
 
     shape, kv = record.about.shape, look.position + 1
     kept = _rows(record, look.request, kv, "attn_pattern")
+    if not kept or shape.layers * shape.heads * kv > MOST_VALUES:
+        return None
     row = np.full((shape.layers, shape.heads, kv), np.nan, np.float32)
     for layer, data in kept.items():
-        if layer is not None and layer < shape.layers and len(data) == FLOAT_BYTES * shape.heads * kv:
+        if layer is not None and 0 <= layer < shape.layers and len(data) == FLOAT_BYTES * shape.heads * kv:
             row[layer] = np.frombuffer(data, "<f4").reshape(shape.heads, kv)
+    row = row.clip(0, 1)  # a file from elsewhere may hold anything
     return None if np.isnan(row).all() else _as_inspection(look, row)
 
 
@@ -63,11 +69,12 @@ def _rows(record: Record, request: str, position: int, stage: str) -> dict[int |
     if token is None:
         return {}
     wanted = (stage, request, position - 1)
-    return {
-        tensor.key.layer: record.session.tensor_bytes(tensor)
-        for tensor in record.session.tensors(token.chosen_step, record.branch)
-        if (tensor.key.stage, tensor.key.request, tensor.key.start) == wanted and tensor.dtype == "F32"
-    }
+    found: dict[int | None, bytes] = {}
+    for tensor in record.session.tensors(token.chosen_step, record.branch):
+        if (tensor.key.stage, tensor.key.request, tensor.key.start) == wanted and tensor.dtype == "F32":
+            with suppress(SessionError):  # a damaged one is as good as none
+                found[tensor.key.layer] = record.session.tensor_bytes(tensor)
+    return found
 
 
 __all__ = ["captured_attention", "captured_logits"]

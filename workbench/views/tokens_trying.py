@@ -70,7 +70,8 @@ class Trying:
         if answer.state == "asked":
             return f"Asking the engine for the logits of row {look.position} again."
         if answer.result is None:
-            return f"Other settings need all logits of this row. {why_not_looked(answer.why, scene)}"
+            why_not = why_not_looked(answer.why, scene)
+            return f"This needs all logits of the row, which were not captured (--capture logits).\n{why_not}"
         return answer.result.logits
 
 
