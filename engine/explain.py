@@ -32,15 +32,12 @@ Doubles = npt.NDArray[np.float64]
 def explain(logits: Logits, rows: Sequence[SamplerRow], choices: Choices) -> list[TokenDetails]:
     """The details of each choice that `choose(logits, rows)` made; `logits` [rows, vocab] as they were."""
     scores = as_logits(logits)
-    chosen = [
-        _Chosen(*each)
-        for each in zip(
-            scores, rows, choices.tokens, choices.draws, choices.trails, moments_of(scores), strict=True
-        )
-    ]
+    made = zip(scores, rows, choices.tokens, choices.draws, choices.trails, moments_of(scores), strict=True)
+    chosen = [_Chosen(*each) for each in made]
     plain = [i for i, each in enumerate(chosen) if each.plain]
-    shown = dict(zip(plain, heads(scores[plain], MAX_CANDIDATES), strict=True)) if plain else {}
-    return [_plain_details(each, shown[i]) if i in shown else _details(each) for i, each in enumerate(chosen)]
+    told = _plain_details(scores[plain], [chosen[i] for i in plain]) if plain else []
+    found = dict(zip(plain, told, strict=True))
+    return [found.get(i) or _details(each) for i, each in enumerate(chosen)]
 
 
 def rework(logits_row: Logits, row: SamplerRow, params: SamplingParams) -> TokenDetails:
@@ -67,22 +64,41 @@ class _Chosen:
         return self.trail is None and not active_transforms(self.row.params)
 
 
-def _plain_details(chosen: _Chosen, ids: Ids) -> TokenDetails:
-    """The details of a plain row whose largest logits are those of `ids`."""
-    raw, moments = chosen.raw[ids].astype(np.float64), chosen.moments
-    if raw[-1] == -np.inf:
-        raw = raw[raw > -np.inf]
-    top, *others = raw.tolist()
-    margin = top - others[0] if others else math.inf
+def _plain_details(scores: npt.NDArray[np.float32], chosen: Sequence[_Chosen]) -> list[TokenDetails]:
+    """The details of plain rows; `scores` [rows, vocab] are theirs."""
+    ids = heads(scores, MAX_CANDIDATES)
+    raw = np.take_along_axis(scores, ids, axis=1)
+    prob = np.exp(raw - np.array([[each.moments.lse] for each in chosen]))
+    finite = np.count_nonzero(raw > -np.inf, axis=1).tolist()
+    columns = zip(ids.astype(np.int32), raw, prob.astype(np.float32), finite, strict=True)
+    return [_plain_row(each, _head(*head)) for each, head in zip(chosen, columns, strict=True)]
+
+
+def _head(ids: npt.NDArray[np.int32], raw: Row, prob: Row, n: int) -> Candidates:
+    """The first `n` of a plain row's columns: nothing was transformed or removed."""
+    return Candidates(
+        ids=array("i", ids[:n].tobytes()),
+        raw=array("f", raw[:n].tobytes()),
+        values=(),
+        prob=array("f", prob[:n].tobytes()),
+        removed_by=array("B", bytes(n)),
+        number=array("f", bytes(4 * n)),
+    )
+
+
+def _plain_row(chosen: _Chosen, head: Candidates) -> TokenDetails:
+    moments = chosen.moments
+    logprob = head.raw[0] - moments.lse
+    margin = head.raw[0] - head.raw[1] if len(head) > 1 else math.inf
     return TokenDetails(
         request=chosen.row.request_id,
         position=chosen.row.position,
         token=chosen.token,
         rank=1,
         raw_lse=moments.lse,
-        raw_logprob=top - moments.lse,
+        raw_logprob=logprob,
         processed_lse=moments.lse,
-        processed_logprob=top - moments.lse,
+        processed_logprob=logprob,
         entropy=moments.entropy,
         varentropy=moments.varentropy,
         margin=margin,
@@ -91,14 +107,7 @@ def _plain_details(chosen: _Chosen, ids: Ids) -> TokenDetails:
         near_tie=greedy_near_tie(margin),
         logits_hash=xxhash.xxh3_64_intdigest(chosen.raw.data),
         stages=(),
-        candidates=Candidates(
-            ids=array("i", ids[: len(raw)].astype(np.int32).tobytes()),
-            raw=_column(raw),
-            values=(),
-            prob=_column(np.exp(raw - moments.lse)),
-            removed_by=array("B", bytes(len(raw))),
-            number=array("f", bytes(4 * len(raw))),
-        ),
+        candidates=head,
     )
 
 

@@ -16,17 +16,21 @@ class SamplerRows:
     def __init__(self, seed: int, vocab_size: int) -> None:
         self._seed = seed
         self._vocab_size = vocab_size
+        self._seeds: dict[str, int] = {}
         self._histories: dict[str, _History] = {}
 
     def row(
         self, request: str, params: SamplingParams, sample: int, prompt_tokens: int, tokens: Sequence[int]
     ) -> SamplerRow:
         """The row that chooses what follows `tokens`, the prompt and output of `request` so far."""
-        seed = seed_of(self._seed, request, params)
+        seed = self._seeds.get(request)
+        if seed is None:
+            seed = self._seeds[request] = seed_of(self._seed, request, params)
         seen = self._seen(request, prompt_tokens, tokens) if _penalised(params) else None
         return SamplerRow(request, params, seed, sample, len(tokens), seen)
 
     def forget(self, request: str) -> None:
+        self._seeds.pop(request, None)
         self._histories.pop(request, None)
 
     def _seen(self, request: str, prompt_tokens: int, tokens: Sequence[int]) -> SeenTokens:

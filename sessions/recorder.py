@@ -19,6 +19,8 @@ from sessions.header import Header
 from sessions.scratch import Place, Scratch
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
+_KEEPS_ITS_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
+"""For glibc: else it gives the memory of every step back, and fetches it again a page fault at a time."""
 
 
 class Recorder:
@@ -125,6 +127,6 @@ def _start(path: Path, scratch: Scratch) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         bufsize=0,
         pass_fds=(scratch.fd,),
-        env=os.environ | {"PYTHONPATH": search},
+        env=os.environ | _KEEPS_ITS_MEMORY | {"PYTHONPATH": search},
         start_new_session=True,
     )
