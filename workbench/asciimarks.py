@@ -1,7 +1,8 @@
 """The last door to a terminal without Unicode: typographic marks and borders become ASCII, cell for cell.
 
 Panes draw with the ASCII glyph set already; this is for marks inside sentences, and for borders. Foreign text
-in other scripts is left as it is: it is what the model said.
+in other scripts is left as it is: it is what the model said. "Recomputed" (≈) must not become the mark of
+"approximated" (~), so it is =.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from textual.color import Color
 from textual.filter import LineFilter
 
 _MARKS = {
-    "-": "–—─━", "|": "│┃", "+": "╭╮╰╯┌┐└┘├┤", "x": "×", "~": "…≈", "$": "⏎␊", ">": "≥→▶", "<": "≤←",
-    "^": "↑▲", "v": "↓▼", "*": "●", ".": "·", "[": "⟨", "]": "⟩", '"': "“”", "'": "‘’", "#": "▁▂▃▄▅▆▇█▀",
+    "-": "–—─━", "|": "│┃", "+": "╭╮╰╯┌┐└┘├┤", "x": "×", "=": "≈", "$": "⏎␊", ">": "≥→▶", "<": "≤←",
+    "^": "↑▲", "v": "↓▼", "*": "●", ".": "·…", "[": "⟨", "]": "⟩", '"': "“”", "'": "‘’", "#": "▁▂▃▄▅▆▇█▀",
 }  # fmt: skip
 _TABLE = {ord(mark): plain for plain, marks in _MARKS.items() for mark in marks}
 
