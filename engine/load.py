@@ -20,8 +20,15 @@ from engine.params import MIB, EngineOptions, OptionError
 MakeSink = Callable[[TorchExecutor], Sink | None]  # takes the loaded model and its KV pool
 
 
+def unrecorded(_executor: TorchExecutor) -> None:
+    """No sink: nobody records the run."""
+
+
 def load(
-    folder: Path, options: EngineOptions, make_sink: MakeSink, stop_strings: MakeStopStrings | None = None
+    folder: Path,
+    options: EngineOptions,
+    make_sink: MakeSink = unrecorded,
+    stop_strings: MakeStopStrings | None = None,
 ) -> Engine:
     """Load `folder` and build its engine. Raises ModelError or OptionError with one clear line."""
     if options.device != "cpu":
