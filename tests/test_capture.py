@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace as replaced
 from pathlib import Path
 
@@ -35,7 +38,9 @@ from sessions.writer_process import FLUSH_AFTER_S
 from tests.bundled import decoder
 from tests.commands import run as command
 from tests.recorded import header, writer_on
+from tests.screens import press, settle, view_text, workbench_on
 from tests.tiny_models import Paged, save_model, token_ids
+from workbench.selection import Selection
 
 BLOCKS, BLOCK_SIZE = 48, 4
 PROMPT = tuple(range(40, 63))
@@ -276,6 +281,7 @@ def test_captured_attention_is_what_a_probe_finds_in_the_same_pass(
 def test_captured_tensors_are_written_with_their_step(tmp_path: Path) -> None:
     path = tmp_path / "run.wbs"
     recorder = Recorder(path, header())
+    recorder.flush()  # its process is there
     recorder.capture([Captured(TensorKey(0, 1, "1", 0, "resid_post", 4), "F32", (1,), bytes(4))])
     time.sleep(5 * FLUSH_AFTER_S)
     with Session.open(path) as session:
@@ -283,3 +289,57 @@ def test_captured_tensors_are_written_with_their_step(tmp_path: Path) -> None:
     recorder.close()
     with Session.open(path) as session:
         assert len(session.tensors(1)) == 1
+
+
+# -- without the engine --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recording") / "run.wbs"
+    asked = ("--capture", "attn:0,2-3", "--capture", "logits")
+    ran = command("record", "--prompt", "def f(x):", "--max-tokens", 8, *asked, "-o", path)
+    assert ran.code == 0, ran.err
+    return path
+
+
+async def test_a_recording_shows_its_captured_attention_unmarked(recording: Path) -> None:
+    async with workbench_on(recording) as (app, pilot):
+        app.select(Selection(request="1", position=9, layer=2, head=1))
+        await press(pilot, "3")
+        shown = view_text(app)
+        assert "captured in the run" in shown
+        assert "≈" not in shown
+        assert "layer 2 head 1" in shown
+        (stored,) = [
+            row for row in app.scene.record.session.tensors(5) if (row.key.layer, row.key.start) == (2, 8)
+        ]
+        weights = array(app.scene.record.session, stored)[1]
+        assert f"sink {weights[0]:.2f}" in shown
+        assert f"{weights.max():.4f}" in shown
+        app.select(Selection(request="1", position=9, layer=1, head=1))
+        await settle(pilot)
+        assert "not captured" in view_text(app)
+        app.select(Selection(request="1", position=3, layer=2, head=1))
+        await settle(pilot)
+        assert "L loads the model" in view_text(app), "rows of the prompt choose nothing and are not stored"
+
+
+async def test_a_recording_answers_what_if_from_its_captured_logits(recording: Path) -> None:
+    async with workbench_on(recording) as (app, pilot):
+        app.select(Selection(request="1", position=9))
+        await press(pilot, "2", "w", "right")
+        assert "from the logits captured in the run" in view_text(app)
+
+
+async def test_a_damaged_tensor_is_as_good_as_none(recording: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(recording, tmp_path / "damaged.wbs"))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE tensors SET data = 'x'")
+        connection.commit()
+    async with workbench_on(path) as (app, pilot):
+        app.select(Selection(request="1", position=9, layer=2))
+        await press(pilot, "3")
+        assert "L loads the model" in view_text(app)
+        await press(pilot, "2", "w", "right")
+        assert "there is no engine to ask" in view_text(app)
