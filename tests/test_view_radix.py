@@ -184,14 +184,25 @@ def test_both_tokens_stand_side_by_side_where_a_match_diverged(tmp_path: Path) -
     assert "at position 10 the prompt has '<21>' where cached block" in RadixView().text(desk.scene, 110)
 
 
-def test_the_cached_side_is_what_the_block_held_then(record: Record) -> None:
-    """The block may have been evicted and taken by others since."""
-    for scene in scenes(record):
-        match = latest_match(scene)
-        if match is None or not isinstance(match.end, Diverged):
-            continue
-        assert match.step <= scene.moment.step
-        assert match.cached[match.end.position - match.start] == match.end.cached
+def test_the_cached_side_is_what_the_block_held_then(tmp_path: Path) -> None:
+    """Looked at from the end of the run, when the block was evicted and taken by another."""
+    common, large = list(range(10)), spec([3] * 26, 2)
+    record = record_run(
+        tmp_path / "run.wbs",
+        header(8, block_size=4),
+        spec([*common, 11, 12], 2),
+        spec([*common, 21, 22], 2),
+        large,
+    )
+    desk = desk_on(record, record.last_step)
+    desk.select(replace(desk.selection, request="2"))
+    match = latest_match(desk.scene)
+    assert match is not None
+    assert isinstance(match.end, Diverged)
+    given = record.block_given_out(match.end.block, record.last_step)
+    assert given is not None
+    assert given.request == "3"
+    assert match.cached[match.end.position - match.start] == match.end.cached == 11
 
 
 def test_a_match_is_of_the_moment_and_known_ones_are_kept(record: Record) -> None:
