@@ -1,8 +1,8 @@
 """Train the tokenizer, the target model and the draft model that ship with the project.
 
     python -m models.train tokenizer
-    python -m models.train target --minutes 70 --checkpoint /tmp/target.pt
-    python -m models.train draft  --minutes 14 --checkpoint /tmp/draft.pt
+    python -m models.train target --minutes 61 --checkpoint /tmp/target.pt
+    python -m models.train draft  --minutes 28 --checkpoint /tmp/draft.pt
 
 The learning rate follows the clock, not a step count: it reaches zero when the minutes are over, however busy
 the machine was. A run that is stopped goes on from its checkpoint when the same command is given again.
@@ -11,6 +11,8 @@ the machine was. A run that is stopped goes on from its checkpoint when the same
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -34,7 +36,6 @@ TARGET = HERE / "tiny-python"
 DRAFT = HERE / "tiny-python-draft"
 
 SHORT_CONTEXT = 512
-LONG_FROM = 0.8  # share of the time after which rows are the whole context long
 WARM_UP = 0.02
 SAVE_SECONDS = 300
 HELD_OUT_ROWS = 32
@@ -103,25 +104,26 @@ class Optimizers:
 
 
 class Threads:
-    """One or two threads, whichever makes faster steps now: on a busy machine a second one can stall both."""
+    """One thread or all of them, whichever makes faster steps: on a busy machine others stall the first."""
 
     PROBE_EVERY = 40
-    PROBE_STEPS = 2
 
     def __init__(self) -> None:
-        self.seconds = {1: 0.0, min(2, torch.get_num_threads()): 0.0}
+        self.all = torch.get_num_threads()
+        self.seconds = {1: math.inf, self.all: 0.0}
 
     def choose(self, step: int) -> int:
-        """Set and return the number of threads for this step; every count is tried again now and then."""
-        probing = step % self.PROBE_EVERY // self.PROBE_STEPS
-        counts = sorted(self.seconds)
-        count = counts[probing] if probing < len(counts) else min(counts, key=lambda n: self.seconds[n])
+        """Set and return the number of threads for this step."""
+        count = min(self.seconds, key=lambda n: self.seconds[n])
+        if step % self.PROBE_EVERY == 0 and (count == self.all or os.getloadavg()[0] <= self.all + 0.2):
+            count = 1 if count == self.all else self.all
         torch.set_num_threads(count)
         return count
 
     def took(self, count: int, seconds: float) -> None:
         """Note how long a step took with `count` threads."""
-        self.seconds[count] = 0.5 * (self.seconds[count] or seconds) + 0.5 * seconds
+        last = self.seconds[count]
+        self.seconds[count] = 0.5 * (last if 0 < last < math.inf else seconds) + 0.5 * seconds
 
 
 def rate_factor(done: float) -> float:
@@ -163,6 +165,7 @@ class Run:
         self.loss = torch.compile(loss) if options.compile else loss
         self.optimizers = Optimizers(model, options.matrix_rate, options.rate)
         self.budget = options.minutes * 60.0
+        self.long_from: float = options.long_from
         self.checkpoint: Path = options.checkpoint
         self.folder: Path = options.output
         self.progress = Progress()
@@ -193,7 +196,7 @@ class Run:
 
     def _step(self) -> float:
         done = self.progress.elapsed / self.budget
-        context = CONTEXT if done >= LONG_FROM else SHORT_CONTEXT
+        context = CONTEXT if done >= self.long_from else SHORT_CONTEXT
         inputs, labels = self.stream.batch(self.progress.step, context)
         with torch.autocast("cpu", torch.bfloat16):
             loss = self.loss(self.model, inputs, labels)
@@ -284,11 +287,17 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m models.train", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("tokenizer", help="learn the tokenizer both models share (then train both anew)")
-    for name, folder, minutes in (("target", TARGET, 70.0), ("draft", DRAFT, 14.0)):
+    for name, folder, minutes, long_from in (("target", TARGET, 61.0, 0.67), ("draft", DRAFT, 28.0, 0.0)):
         command = commands.add_parser(name, help=f"train the {name} model")
         command.add_argument("--minutes", type=float, default=minutes, help="time to train for")
         command.add_argument("--checkpoint", type=Path, required=True, help="file to save to and resume from")
         command.add_argument("--output", type=Path, default=folder, help="model folder to write")
+        command.add_argument(
+            "--long-from",
+            type=float,
+            default=long_from,
+            help="share of the time until rows grow to 1024",
+        )
         command.add_argument("--matrix-rate", type=float, default=0.02, help="peak rate of Muon")
         command.add_argument("--rate", type=float, default=6e-3, help="peak rate of AdamW")
         command.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
