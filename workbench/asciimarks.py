@@ -12,9 +12,11 @@ from textual.color import Color
 from textual.filter import LineFilter
 
 _MARKS = {
-    "-": "–—─━", "|": "│┃", "+": "╭╮╰╯┌┐└┘├┤", "x": "×", "=": "≈", "$": "⏎␊", ">": "≥→▶", "<": "≤←",
+    "-": "–—─━", "|": "│┃", "+": "╭╮╰╯┌┐└┘├┤", "x": "×", "=": "≈", "$": "⏎␊", ">": "→▶", "<": "←", "?": "≥≤",
     "^": "↑▲", "v": "↓▼", "*": "●", ".": "·…", "[": "⟨", "]": "⟩", '"': "“”", "'": "‘’", "#": "▁▂▃▄▅▆▇█▀",
 }  # fmt: skip
+_PAIRS = (("≥ ", ">="), ("≤ ", "<="))
+"""In a sentence the space after an inequality gives its cell, so that it still says "or equal"."""
 _TABLE = {ord(mark): plain for plain, marks in _MARKS.items() for mark in marks}
 
 
@@ -23,9 +25,16 @@ class AsciiMarks(LineFilter):
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002
         return [
-            segment if segment.text.isascii() else Segment(segment.text.translate(_TABLE), segment.style)
+            segment if segment.text.isascii() else Segment(plain(segment.text), segment.style)
             for segment in segments
         ]
+
+
+def plain(text: str) -> str:
+    """`text` with every mark in ASCII, as wide as it was."""
+    for marks, ascii_marks in _PAIRS:
+        text = text.replace(marks, ascii_marks)
+    return text.translate(_TABLE)
 
 
 __all__ = ["AsciiMarks"]
