@@ -9,6 +9,7 @@ import pytest
 from engine.events import type_of
 from tests.recorded import record_demo
 from tests.screens import check_frame, press, screen_text, settle, workbench_on
+from workbench.app import WorkbenchApp
 from workbench.commands import COMMANDS
 from workbench.oneline import OneLine
 from workbench.views.registry import VIEWS
@@ -43,6 +44,22 @@ def _without_times(text: str) -> str:
 
 def _cut(line: str, at: str) -> str:
     return line.partition(at)[0] + "…" if at in line else line
+
+
+async def test_a_size_told_before_there_is_a_screen_counts(
+    session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WorkbenchApp, "on_resize", lambda _app, _event: None)
+    async with workbench_on(session, (80, 24)) as (app, _):
+        assert app.screen.has_class("-short")
+
+
+async def test_tabs_have_names_where_there_is_room_for_all(session: Path) -> None:
+    for width, named in ((80, True), (70, False)):
+        async with workbench_on(session, (width, 24)) as (app, _):
+            tabs = screen_text(app).splitlines()[1]
+            assert ("6 Scheduler" in tabs) is named
+            assert tabs.startswith(" 1 Overview  2")
 
 
 async def test_digits_switch_views_and_esc_comes_back(session: Path) -> None:

@@ -18,6 +18,7 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.filter import LineFilter
+from textual.geometry import Size
 from textual.screen import Screen
 
 from engine import protocol as pr
@@ -59,7 +60,7 @@ LOOK_EVERY_S = 0.5
 """How often a recording that somebody else may be writing is looked at."""
 GlyphWish = Literal["auto"] | GlyphChoice
 LEAST_WIDTH, LEAST_HEIGHT = 60, 16
-SHORT_HEIGHT, TABS_WIDTH = 30, 96
+SHORT_HEIGHT = 30
 
 
 def _palette() -> type[Provider]:
@@ -134,7 +135,7 @@ class WorkbenchApp(App[int]):
     def compose(self) -> ComposeResult:
         with Vertical(id="top", classes="frame"):
             yield OneLine(id="header", gap=2)
-            yield OneLine(id="tabs", gap=2)
+            yield OneLine(id="tabs", gap=frame.TAB_GAP)
         with self.body:
             yield TextPane(id="opening", empty="")
         with Vertical(id="bottom", classes="frame"):
@@ -146,16 +147,19 @@ class WorkbenchApp(App[int]):
         yield TextPane([room], id="tiny")
 
     def on_mount(self) -> None:
+        self._fit(self.size)  # a terminal may tell its size before there is a screen
         self._paint_frame()
         self.call_after_refresh(self._open_source)
 
     def on_resize(self, event: events.Resize) -> None:
-        if not self._drawable:
-            return
-        tiny = event.size.width < LEAST_WIDTH or event.size.height < LEAST_HEIGHT
-        self._main.set_class(tiny, "-tiny")
-        self._main.set_class(event.size.height < SHORT_HEIGHT, "-short")
-        self.call_after_refresh(self._paint_frame)
+        if self._drawable:
+            self._fit(event.size)
+            self.call_after_refresh(self._paint_frame)
+
+    def _fit(self, size: Size) -> None:
+        """Leave out what there is no room for."""
+        self._main.set_class(size.width < LEAST_WIDTH or size.height < LEAST_HEIGHT, "-tiny")
+        self._main.set_class(size.height < SHORT_HEIGHT, "-short")
 
     # -- opening -------------------------------------------------------------------------------------
 
@@ -313,7 +317,7 @@ class WorkbenchApp(App[int]):
         if not self._drawable:
             return
         view = self.view
-        tabs = frame.tab_items(VIEWS, self.body.open_name, short=self.size.width < TABS_WIDTH)
+        tabs = frame.tab_items(VIEWS, self.body.open_name, self.size.width)
         self._line("tabs").show_items(tabs)
         here = [*self.actions.of_app(), *self.actions.of_view(view)]
         self._line("footer").show_items(frame.footer_items(here))

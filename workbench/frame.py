@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from workbench.views.registry import ViewSpec
 
 SPEED_STEPS = 32
+TAB_GAP = 2
 STAYING = ("help", "quit")
 _STATES: dict[str, tuple[str, Ink]] = {
     "none": ("recording", "dim"),
@@ -137,12 +138,14 @@ def recorded_speed(record: Record, step: int) -> float | None:
     return (counted[-1].output_tokens - before) / busy_s if busy_s else None
 
 
-def tab_items(views: Sequence[ViewSpec], open_name: str, *, short: bool) -> list[Item]:
-    """One tab for each view; only the open one has its name where there is no room for all."""
+def tab_items(views: Sequence[ViewSpec], open_name: str, width: int) -> list[Item]:
+    """One tab for each view; only the open one has its name where `width` has no room for all."""
+    titles = [f"{view.number} {view.title}" for view in views]
+    short = sum(map(len, titles)) + TAB_GAP * (len(titles) - 1) + 2 > width
     items = []
-    for view in views:
+    for view, title in zip(views, titles, strict=True):
         here = view.name == open_name
-        name = f"{view.number} {view.title}" if here or not short else str(view.number)
+        name = title if here or not short else str(view.number)
         line: Line = [Span(name, "title")] if here else [Span(name[:1], "key"), Span(name[1:], "dim")]
         items.append(Item(line, action=f"view.{view.name}"))
     return items
@@ -192,6 +195,7 @@ def footer_items(entries: Sequence[Entry]) -> list[Item]:
 
 
 __all__ = [
+    "TAB_GAP",
     "engine_word",
     "footer_items",
     "header_items",
