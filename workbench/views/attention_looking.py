@@ -50,8 +50,8 @@ class Looking:
         return self._meanwhile(scene, wanted) or f"Looking at row {wanted.position} again."
 
     def _captured(self, scene: Scene, wanted: Look) -> pr.Inspection | None:
-        """The row as it was captured in the run, read once."""
-        if self._kept[0] != wanted:
+        """The row as it was captured in the run, read once; what is not there yet may come while it grows."""
+        if self._kept[0] != wanted or self._kept[1] is None:
             self._kept = (wanted, captured_attention(scene.record, wanted))
         return self._kept[1]
 
