@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 SAMPLE_BITS = 7  # n is at most 64, and 0 means "the only sample"
 
@@ -18,6 +19,7 @@ def sibling_ids(request: str, samples: int) -> Iterator[str]:
     return (request_id(number, sample) for sample in range(samples))
 
 
+@lru_cache(maxsize=1 << 12)
 def request_code(request: str) -> int:
     """`request` as an integer that columns can hold; ordered by number, then sample."""
     number, _, sample = request.partition(".")

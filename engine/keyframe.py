@@ -1,6 +1,10 @@
 """The whole state as columns of bytes and back: where a seek through a session starts folding.
 
-A long column comes in pages of `PAGE` entries, so that a store can share pages that did not change.
+A long column comes in pages of `PAGE` entries, so that a store can share pages that did not change. The
+first page of a queue shrinks as entries leave at its head, and the others stay as they are:
+
+    free    | . 7 9 | 4 2 8 | 1 5 |    one block was taken since the start
+            | . . . | . 2 8 | 1 5 6 | 3 |    four were, and two came back
 """
 
 from __future__ import annotations
@@ -8,6 +12,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +21,7 @@ from engine.events import Work
 from engine.ids import request_code, request_of
 from engine.kv.blocks import NO_NODE
 from engine.kv.eviction import EvictionOrder
-from engine.kv.radix import ROOT, Ghost, Node
+from engine.kv.radix import ROOT, Ghost, Node, RadixTree
 from engine.params import SamplingParams
 from engine.reasons import AwaitsPrefill, BehindOlder, WaitReason
 from engine.state import Request, RequestState, State, Totals
@@ -26,6 +31,7 @@ _BLOCK_COLUMNS: Final = {
     "ref_count": "i", "fill": "i", "node": "i", "index": "i",
     "writer": "q", "hash": "q", "last_use": "i", "hits": "i",
 }  # fmt: skip
+_GHOST_COLUMNS: Final = {"ghost_hash": "q", "ghost_step": "i", "ghost_for": "q"}
 _NODE_COLUMNS: Final = ("id", "parent", "start", "created_step", "length")
 
 Columns = dict[str, bytes]  # "name/page" -> little endian entries
@@ -67,6 +73,8 @@ class _Scalars(msgspec.Struct, frozen=True):
     next_node: int
     cached: int
     owned: int
+    taken: int
+    forgotten: int
     totals: Totals
     batch: tuple[Work, ...]
 
@@ -76,7 +84,7 @@ def pack(state: State) -> Columns:
     columns: Columns = {"scalars": msgspec.msgpack.encode(_scalars(state))}
     for name in _BLOCK_COLUMNS:
         columns.update(_pages(name, getattr(state.blocks, name)))
-    columns.update(_pages("free", array("i", state.blocks.free)))
+    columns.update(_pages("free", array("i", state.blocks.free), state.blocks.taken))
     columns["requests"] = msgspec.msgpack.encode([_request_row(r) for r in state.requests.values()])
     columns.update(_pack_tree(state))
     return columns
@@ -94,7 +102,7 @@ def _scalars(state: State) -> _Scalars:
     return _Scalars(
         state.blocks.num_blocks, state.blocks.block_size, state.evictable.policy.name, state.branch, state.step,
         state.next_request, state.next_arrival, state.tree.next_id, state.blocks.cached, state.blocks.owned,
-        state.totals, state.batch,
+        state.blocks.taken, state.tree.forgotten, state.totals, state.batch,
     )  # fmt: skip
 
 
@@ -110,10 +118,15 @@ def _pack_tree(state: State) -> Columns:
         columns.update(_pages(f"node_{name}", array("i", (getattr(node, name) for node in nodes))))
     columns.update(_pages("node_length", array("i", (len(node.blocks) for node in nodes))))
     columns.update(_pages("node_blocks", array("i", (block for node in nodes for block in node.blocks))))
-    ghosts = state.tree.ghosts
-    columns.update(_pages("ghost_hash", array("q", ghosts)))
-    columns.update(_pages("ghost_step", array("i", (ghost.step for ghost in ghosts.values()))))
-    columns.update(_pages("ghost_for", array("q", (request_code(g.for_request) for g in ghosts.values()))))
+    return columns | _pack_ghosts(state.tree)
+
+
+def _pack_ghosts(tree: RadixTree) -> Columns:
+    ghosts, gone = tree.ghosts.values(), tree.forgotten
+    columns: Columns = {}
+    columns.update(_pages("ghost_hash", array("q", tree.ghosts), gone))
+    columns.update(_pages("ghost_step", array("i", [ghost.step for ghost in ghosts]), gone))
+    columns.update(_pages("ghost_for", array("q", [request_code(ghost.for_request) for ghost in ghosts]), gone))
     return columns
 
 
@@ -126,8 +139,10 @@ def _unpack(columns: Mapping[str, bytes]) -> State:
             raise ValueError(f"{name} has {len(column)} entries for {scalars.num_blocks} blocks")
         setattr(state.blocks, name, column)
     state.blocks.free = deque(_column(columns, "free", "i"))
-    state.blocks.cached, state.blocks.owned = scalars.cached, scalars.owned
-    _unpack_tree(state, columns, scalars.next_node)
+    state.blocks.cached, state.blocks.owned, state.blocks.taken = scalars.cached, scalars.owned, scalars.taken
+    _unpack_tree(state, columns)
+    state.tree.next_id, state.tree.forgotten = scalars.next_node, scalars.forgotten
+    _unpack_ghosts(state.tree, columns)
     state.evictable = EvictionOrder(state.tree, state.blocks, state.evictable.policy)
     for row in msgspec.msgpack.decode(columns["requests"], type=list[_RequestRow]):
         _place(state, _request(row))
@@ -138,7 +153,7 @@ def _unpack(columns: Mapping[str, bytes]) -> State:
     return state
 
 
-def _unpack_tree(state: State, columns: Mapping[str, bytes], next_node: int) -> None:
+def _unpack_tree(state: State, columns: Mapping[str, bytes]) -> None:
     rows = zip(*(_column(columns, f"node_{name}", "i") for name in _NODE_COLUMNS), strict=True)
     blocks, at = _column(columns, "node_blocks", "i"), 0
     for id_, parent, start, created, length in rows:
@@ -147,13 +162,17 @@ def _unpack_tree(state: State, columns: Mapping[str, bytes], next_node: int) -> 
     for node in state.tree.nodes.values():
         if node.id != ROOT:
             state.tree.nodes[node.parent].children[state.blocks.hash[node.blocks[0]]] = node.id
-    ghosts = zip(
-        _column(columns, "ghost_hash", "q"), _column(columns, "ghost_step", "i"),
-        _column(columns, "ghost_for", "q"), strict=True,
-    )  # fmt: skip
-    state.tree.ghosts = {hash_: Ghost(step, request_of(code)) for hash_, step, code in ghosts}
-    state.tree.next_id = next_node
     assert state.tree.nodes[ROOT].parent == NO_NODE
+
+
+def _unpack_ghosts(tree: RadixTree, columns: Mapping[str, bytes]) -> None:
+    """Blocks that were evicted together share their ghost."""
+    rows = zip(*(_column(columns, name, code) for name, code in _GHOST_COLUMNS.items()), strict=True)
+    ghost, code_of_ghost = Ghost(0, ""), -1
+    for hash_, step, code in rows:
+        if step != ghost.step or code != code_of_ghost:
+            ghost, code_of_ghost = Ghost(step, request_of(code)), code
+        tree.ghosts[hash_] = ghost
 
 
 def _request(row: _RequestRow) -> Request:
@@ -171,9 +190,10 @@ def _place(state: State, request: Request) -> None:
         state.running[request.id] = request
 
 
-def _pages(name: str, column: array[int]) -> Iterable[tuple[str, bytes]]:
-    starts = range(0, max(1, len(column)), PAGE)
-    return [(f"{name}/{start // PAGE}", column[start : start + PAGE].tobytes()) for start in starts]
+def _pages(name: str, column: array[int], gone: int = 0) -> Iterable[tuple[str, bytes]]:
+    """The pages of a column; of a queue, `gone` entries have left."""
+    edges = [0, *range(PAGE - gone % PAGE, len(column), PAGE), len(column)]
+    return [(f"{name}/{i}", column[start:stop].tobytes()) for i, (start, stop) in enumerate(pairwise(edges))]
 
 
 def _column(columns: Mapping[str, bytes], name: str, code: str) -> array[int]:

@@ -135,8 +135,11 @@ def test_colliding_hashes_cost_hits_and_never_tokens(batch, setup, hashes) -> No
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(requests, min_size=1, max_size=6), setups, st.integers(1, 30), st.integers(0, 6))
-def test_a_keyframe_continues_like_the_state_it_was_taken_of(batch, setup, at, slack) -> None:
+@given(
+    st.lists(requests, min_size=1, max_size=6), setups, st.integers(1, 30), st.integers(0, 6),
+    st.sampled_from([1, 3, keyframe.PAGE]),
+)  # fmt: skip
+def test_a_keyframe_continues_like_the_state_it_was_taken_of(batch, setup, at, slack, page) -> None:
     size = setup["block_size"]
     blocks = max(-(-(len(p) + m) // size) + n for p, m, n, _ in batch) + slack
     sink = Recorded()
@@ -144,7 +147,9 @@ def test_a_keyframe_continues_like_the_state_it_was_taken_of(batch, setup, at, s
     for prompt, count, n, priority in batch:
         engine.submit(spec(prompt, count, n, priority))
     engine.run(at)
-    restored = keyframe.unpack(keyframe.pack(engine.state))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keyframe, "PAGE", page)
+        restored = keyframe.unpack(keyframe.pack(engine.state))
     restored.check_invariants()
     assert keyframe.pack(restored) == keyframe.pack(engine.state)
     seen = len(sink.lines)

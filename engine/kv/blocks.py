@@ -33,6 +33,7 @@ class Blocks:
         self.last_use = array("i", bytes(4 * num_blocks))  # step in which a table last took it or gave it up
         self.hits = array("i", bytes(4 * num_blocks))  # prefix hits since it was allocated
         self.free = deque(range(num_blocks))  # taken from the left, returned on the right
+        self.taken = 0  # from the free queue, since the start
         self.cached = 0
         self.owned = 0
 
@@ -53,6 +54,7 @@ class Blocks:
             self.writer[block] = writer
             self.last_use[block] = step
             self.hits[block] = 0
+        self.taken += len(blocks)
         self.owned += len(blocks)
 
     def hold(self, blocks: Sequence[int], step: int) -> None:

@@ -78,6 +78,7 @@ class RadixTree:
         self.nodes: dict[int, Node] = {ROOT: Node(ROOT, NO_NODE, 0, 0)}
         self.next_id = ROOT + 1
         self.ghosts: dict[int, Ghost] = {}  # oldest first, at most num_blocks
+        self.forgotten = 0  # ghosts that had to make room, since the start
 
     @property
     def root(self) -> Node:
@@ -148,6 +149,7 @@ class RadixTree:
         self.ghosts[hash_] = ghost
         if len(self.ghosts) > self._blocks.num_blocks:
             del self.ghosts[next(iter(self.ghosts))]
+            self.forgotten += 1
 
     def evictable_tail(self, node: Node) -> int | None:
         """The block of `node` that could be evicted next, None when it is no leaf or is held."""
