@@ -1,8 +1,8 @@
 """Train the tokenizer, the target model and the draft model that ship with the project.
 
     python -m models.train tokenizer
-    python -m models.train target --minutes 61 --checkpoint /tmp/target.pt
-    python -m models.train draft  --minutes 28 --checkpoint /tmp/draft.pt
+    python -m models.train target --minutes 61 --checkpoint /tmp/target.safetensors
+    python -m models.train draft  --minutes 28 --checkpoint /tmp/draft.safetensors
 
 The learning rate follows the clock, not a step count: it reaches zero when the minutes are over, however busy
 the machine was. A run that is stopped goes on from its checkpoint when the same command is given again.
@@ -27,6 +27,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
+from models import checkpoint
 from models.corpus import Document, load_corpus
 from models.stream import IGNORED, Ids, Stream
 from models.vocabulary import CONTEXT, END_OF_TEXT_ID, VOCABULARY, save_tokenizer, train_tokenizer
@@ -213,23 +214,12 @@ class Run:
 
     def save(self) -> None:
         """Write the checkpoint, and the model folder as it would ship."""
-        state = {
-            "model": self.model.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers.all],
-            "progress": asdict(self.progress),
-        }
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(self.checkpoint)
+        checkpoint.save(self.checkpoint, self.model, self.optimizers.all, asdict(self.progress))
         export(self.model, self.folder)
         print(f"saved at step {self.progress.step}, held-out loss {self._held_out_loss():.4f}", flush=True)
 
     def _resume(self) -> None:
-        state = torch.load(self.checkpoint, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        for optimizer, saved in zip(self.optimizers.all, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.progress = Progress(**state["progress"])
+        self.progress = Progress(**checkpoint.load(self.checkpoint, self.model, self.optimizers.all))
 
     @torch.no_grad()
     def _held_out_loss(self) -> float:
