@@ -8,6 +8,7 @@ from functools import cached_property
 
 from engine.ids import request_of
 from engine.kv.blocks import NO_NODE, NO_WRITER, Blocks
+from engine.wording import plural
 from workbench.moment import Moment
 from workbench.widgets.blockmap import CHANGED, LIT, BlockState
 
@@ -42,10 +43,10 @@ class PoolMap:
         if state == "free":
             return f"block {index} is free"
         holders = blocks.ref_count[index]
-        held = f", held by {holders}" if holders > 1 else ""
+        what = f"shared by {plural(holders, 'request')}" if holders > 1 else state
         writer = blocks.writer[index]
-        by = "" if writer == NO_WRITER else f", written by {request_of(writer)}"
-        return f"block {index} is {state}{held}{by}, {blocks.fill[index]} of {blocks.block_size} slots filled"
+        by = "" if writer == NO_WRITER else f", written by request {request_of(writer)}"
+        return f"block {index} is {what}{by}, {blocks.fill[index]} of {blocks.block_size} slots filled"
 
 
 _IN_TREE = 0x40
