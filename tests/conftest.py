@@ -7,8 +7,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
+hypothesis.settings.register_profile("workbench", deadline=None)  # machines are busy, and nothing is timed
+hypothesis.settings.load_profile("workbench")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
