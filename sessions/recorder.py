@@ -13,6 +13,7 @@ from engine import events as ev
 from engine.capture import Captured
 from engine.execution import DetailsOf
 from sessions.channel import Frames, Report, Said, send
+from sessions.cores import OtherCores
 from sessions.creating import create_session
 from sessions.errors import RecorderError
 from sessions.header import Header
@@ -39,6 +40,7 @@ class Recorder:
         self.path = path
         self._scratch = Scratch.create()
         self._process = _start(path, self._scratch)
+        self._writer_cores = OtherCores(self._process.pid)
         self._frames = cast(BinaryIO, self._process.stdin)
         self._reports = cast(BinaryIO, self._process.stdout)
         self._heard = Frames(self._reports.fileno(), Report)
@@ -58,6 +60,7 @@ class Recorder:
     def commit(self, events: Sequence[ev.Event], details: DetailsOf | None) -> None:
         """Take the results of a step, and wait until the step before it is written."""
         self._steps += 1
+        self._writer_cores.keep()
         self._send(Said(ev.encode_lines(events), self._place(details), ends_step=True))
         while self._latest.steps < self._steps - 1:
             self._hear()

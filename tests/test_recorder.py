@@ -173,6 +173,23 @@ def test_killing_the_engine_leaves_a_closed_session(tmp_path) -> None:
         assert session.last_step() == 9
 
 
+@pytest.mark.skipif(
+    sys.platform != "linux" or len(os.sched_getaffinity(0)) == 1, reason="there is no other core to keep to"
+)
+def test_the_writer_keeps_off_the_core_where_the_engine_computes(tmp_path) -> None:
+    cores = os.sched_getaffinity(0)
+    recorder = Recorder(tmp_path / "run.wbs", DEMO_HEADER)
+    engine = long_run(recorder)
+    try:
+        for core in sorted(cores)[:2]:
+            os.sched_setaffinity(0, {core})
+            engine.step()
+            assert os.sched_getaffinity(recorder.pid) == cores - {core}
+    finally:
+        os.sched_setaffinity(0, cores)
+    recorder.close()
+
+
 def test_a_full_disk_pauses_the_run_and_loses_nothing(tmp_path) -> None:
     path = tmp_path / "run.wbs"
     recorder = Recorder(path, DEMO_HEADER)
