@@ -16,6 +16,7 @@ from workbench.views.registry import VIEWS
 from workbench.widgets.pane import LinePane
 from workbench.widgets.table import LineTable
 
+FRAME_LINES = 5  # of a short screen
 SIZES = [(80, 24), (120, 40), (200, 60)]
 
 
@@ -121,6 +122,22 @@ async def test_z_maximises_the_focused_pane_and_keeps_the_frame(session: Path) -
         assert "q quit" in shown
         await press(pilot, "escape")
         assert "decisions" in screen_text(app)
+
+
+@pytest.mark.parametrize("view", [view.number for view in VIEWS])
+async def test_a_maximised_pane_has_all_the_room(session: Path, view: int) -> None:
+    async with workbench_on(session, (80, 24)) as (app, pilot):
+        await press(pilot, str(view), "z")
+        assert app.focused is not None
+        assert app.focused.region.size == (80, 24 - FRAME_LINES)
+
+
+async def test_the_account_of_memory_is_offered_where_there_is_no_room(session: Path) -> None:
+    async with workbench_on(session, (80, 24)) as (app, pilot):
+        await press(pilot, "4")
+        assert "no room for memory (m shows it)" in screen_text(app)
+        await press(pilot, "m")
+        assert "no room for the blocks (m shows them)" in screen_text(app)
 
 
 async def test_tab_visits_every_pane_of_the_view(session: Path) -> None:

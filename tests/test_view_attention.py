@@ -353,6 +353,7 @@ async def test_enter_drills_in_where_it_is_narrow_and_esc_comes_back(session: Pa
         await press(pilot, "enter")
         assert view.head_map.has_focus
         assert not view.query_one("#attention-left").display
+        assert view.dropped == ["all heads (esc shows them)"]
         await press(pilot, "escape")
         assert view.grid.has_focus
         assert app.view is view

@@ -271,6 +271,9 @@ class WorkbenchApp(App[int]):
         self.body.turning = False
         self.note(News.ALL)
 
+    def on_view_rearranged(self) -> None:
+        self._paint_frame()
+
     # -- painting ------------------------------------------------------------------------------------
 
     def note(self, news: News) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, NamedTuple, cast
 
 from textual import events
+from textual.message import Message
 from textual.widget import Widget
 
 from workbench.actions import Action, bindings
@@ -37,6 +38,9 @@ class View(Widget):
     help_text: ClassVar[str] = ""
     actions: ClassVar[Sequence[Action[Any]]] = ()
     drops: ClassVar[Sequence[Drop]] = ()
+
+    class Rearranged(Message):
+        """Other panes than before are on the screen."""
 
     DEFAULT_CSS = """
     View { width: 1fr; height: 1fr; layout: vertical; }

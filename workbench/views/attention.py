@@ -218,6 +218,8 @@ class AttentionView(View):
             return []
         if self.size.width < NARROW and not self._drilled:
             return ["the head's map (enter shows it)"]
+        if self.size.width < NARROW:
+            return ["all heads (esc shows them)"]
         return [] if self.keys.display else ["the strongest keys"]
 
     def on_resize(self, event: events.Resize) -> None:  # noqa: ARG002
@@ -280,6 +282,7 @@ class AttentionView(View):
         self._drilled = into
         self._arrange()
         (self.head_map if into else self.grid).focus()
+        self.post_message(self.Rearranged())
 
     def _select(self, position: int) -> None:
         self.bench.select(replace(self.scene.selection, position=position))

@@ -79,7 +79,8 @@ class BlocksView(View):
     def compose(self) -> ComposeResult:
         with Horizontal(id="blocks-top"):
             with Vertical(id="blocks-left"):
-                yield BlockMap(id="blocks-map", classes="framed")
+                with Vertical(id="blocks-pool"):
+                    yield BlockMap(id="blocks-map", classes="framed")
                 yield LineTable(id="blocks-table", classes="framed", empty="Select a request to see its blocks.")
             with Vertical(id="blocks-right"):
                 yield TextPane(id="blocks-block", classes="framed")
@@ -126,9 +127,10 @@ class BlocksView(View):
     def _fit_pool(self) -> None:
         """Give the map the lines it needs to be read best, and the table the rest."""
         pane, left = self.query_one("#blocks-map", BlockMap), self.query_one("#blocks-left")
+        pool = self.query_one("#blocks-pool")
         lines = max(LEAST_POOL_LINES, min(pane.best_height + 2, left.size.height * 3 // 5))
-        if left.size.height and pane.styles.height != Scalar.from_number(lines):
-            pane.styles.height = lines
+        if left.size.height and pool.styles.height != Scalar.from_number(lines):
+            pool.styles.height = lines
 
     def on_resize(self, event: events.Resize) -> None:
         super().on_resize(event)
@@ -245,6 +247,13 @@ class BlocksView(View):
         if not self._only_memory:
             super().on_resize(events.Resize(self.size, self.size))
         self.query_one("#blocks-memory" if self._only_memory else "#blocks-map").focus()
+        self.post_message(self.Rearranged())
+
+    @property
+    def dropped(self) -> list[str]:
+        if self._only_memory:
+            return ["the blocks (m shows them)"]
+        return [f"{name} (m shows it)" if name == "memory" else name for name in super().dropped]
 
     def back(self) -> bool:
         """Put everything back where only the account was shown."""

@@ -27,14 +27,5 @@ class NamedPool(PoolMap):
             return f"{self._times}{count}"
         return next(iter(holders(state, index)), "") if count else ""
 
-    def describe(self, index: int) -> str:
-        """State, holders and fill, in few words."""
-        blocks = self._moment.state.blocks
-        names = holders(self._moment.state, index)
-        held = f" by {' '.join(names)}" if names else ""
-        what = "shared" if len(names) > 1 else blocks.state(index)
-        fill = "" if what == "free" else f", {blocks.fill[index]} of {blocks.block_size} slots filled"
-        return f"block {index}: {what}{held}{fill}"
-
 
 __all__ = ["NamedPool"]

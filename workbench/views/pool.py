@@ -6,10 +6,9 @@ import sys
 from array import array
 from functools import cached_property
 
-from engine.ids import request_of
-from engine.kv.blocks import NO_NODE, NO_WRITER, Blocks
-from engine.wording import plural
+from engine.kv.blocks import NO_NODE, Blocks
 from workbench.moment import Moment
+from workbench.views.holders import holders
 from workbench.widgets.blockmap import CHANGED, LIT, BlockState
 
 
@@ -37,16 +36,13 @@ class PoolMap:
         return bytes(states)
 
     def describe(self, index: int) -> str:
-        """One line: state, fill, holders, writer."""
+        """State, holders and fill, in few words."""
         blocks = self._moment.state.blocks
-        state = blocks.state(index)
-        if state == "free":
-            return f"block {index} is free"
-        holders = blocks.ref_count[index]
-        what = f"shared by {plural(holders, 'request')}" if holders > 1 else state
-        writer = blocks.writer[index]
-        by = "" if writer == NO_WRITER else f", written by request {request_of(writer)}"
-        return f"block {index} is {what}{by}, {blocks.fill[index]} of {blocks.block_size} slots filled"
+        names = holders(self._moment.state, index)
+        held = f" by {' '.join(names)}" if names else ""
+        what = "shared" if len(names) > 1 else blocks.state(index)
+        fill = "" if what == "free" else f", {blocks.fill[index]} of {blocks.block_size} slots filled"
+        return f"block {index}: {what}{held}{fill}"
 
 
 _IN_TREE = 0x40
