@@ -208,6 +208,15 @@ async def test_nothing_is_painted_when_nothing_is_news(session: Path, monkeypatc
         assert shown == []
 
 
+async def test_events_are_found_by_what_their_sentences_say(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        await press(pilot, "0", "slash", *"request 2 arrives", "enter")
+        assert isinstance(app.focused, LineTable)
+        assert "request 2 arrives" in app.focused.copy_text()
+        await press(pilot, "slash", *" nowhere", "enter")
+        assert "no event has" in screen_text(app)
+
+
 async def test_a_search_goes_on_where_it_was(session: Path) -> None:
     async with workbench_on(session) as (app, pilot):
         await press(pilot, "0", "Home", "slash", *"evicted", "enter")

@@ -19,6 +19,7 @@ from workbench.bench import EngineStatus, Scene
 from workbench.desk import Desk
 from workbench.inspections import Inspections
 from workbench.record import Record
+from workbench.selection import Selection
 from workbench.views.decisions import Told
 from workbench.views.scheduler import SchedulerView, decision_lines
 from workbench.views.scheduler_decisions import MOST_DECISIONS, comparison, inequality, told_in
@@ -28,6 +29,7 @@ from workbench.views.scheduler_series import CHUNK, StepColumns, series_of
 from workbench.widgets.cells import cell_len
 from workbench.widgets.gantt import Gantt, Phase
 from workbench.widgets.spans import plain
+from workbench.widgets.table import LineTable
 from workbench.widgets.textpane import TextPane
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
@@ -260,6 +262,20 @@ async def test_a_click_in_a_lane_selects_the_request(session: Path, record: Reco
         await pilot.click("#scheduler-running", offset=(9, 3))
         await settle(pilot)
         assert app.selection.request == list(app.scene.moment.state.running)[1]
+
+
+async def test_enter_in_a_lane_opens_the_request_under_the_cursor(session: Path, record: Record) -> None:
+    async with workbench_on(session) as (app, pilot):
+        app.seek(next(scene.moment.step for scene in scenes(record) if len(scene.moment.state.running) > 2))
+        running = list(app.scene.moment.state.running)
+        app.select(Selection(request=running[0]))
+        await press(pilot, "6")
+        lane = app.query_one("#scheduler-running", LineTable)
+        lane.focus()
+        lane.show_cursor(1)  # as where the selected request is in another lane
+        await press(pilot, "enter")
+        assert app.selection.request == running[1]
+        assert opened(app) == "tokens"
 
 
 async def test_enter_selects_what_a_decision_speaks_of_and_again_opens_its_view(

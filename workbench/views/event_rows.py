@@ -61,11 +61,15 @@ class EventRows:
     def row(self, index: int) -> Sequence[Line]:
         row = self.event_row(index)
         ink = INKS.get(type(row.event), "text")
-        words = sentence(row.event, self.record.token_text)
+        words = self.sentence(index)
         return (
             Span(f"{row.seq:,}", "faint"), Span(f"{row.event.step:,}", "dim"), Span(type_of(row.event), ink),
             Span(words, "strong" if row.event.step == self.step else "text"),
         )  # fmt: skip
+
+    def sentence(self, index: int) -> str:
+        """What happened, in words."""
+        return sentence(self.event_row(index).event, self.record.token_text)
 
     def changed(self, index: int) -> bool:
         return self.event_row(index).event.step == self.step

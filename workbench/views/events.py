@@ -19,6 +19,7 @@ from workbench.widgets.table import LineTable
 from workbench.widgets.textpane import DetailPane
 
 EVERYTHING = EventFilter()
+MOST_SENTENCES = 5_000  # to search for a text: data is searched by the database, sentences are made one by one
 
 
 class EventsView(View):
@@ -154,18 +155,28 @@ class EventsView(View):
         self.show(self.scene, News.MOMENT)
 
     def search(self, wanted: str, direction: int) -> str:
-        """Move to the next shown event that has `wanted` in its data."""
+        """Move to the next shown event that has `wanted` in its data or, near the cursor, in its sentence."""
         rows = self._rows
         if rows is None or not len(rows):
             return "there are no events to search"
         here = rows.event_row(self.log_pane.cursor).seq
         found = rows.record.events(msgspec.structs.replace(self._wanted, text=wanted)).scan_all()
         if not len(found):
-            return f"no event has {wanted!r}"
+            return self._search_sentences(rows, wanted.lower(), direction) or f"no event has {wanted!r}"
         at = found.row_of(here + 1) if direction > 0 else found.row_of(here) - 1
         row = found[at % len(found)]
         self.log_pane.move_to(rows.view.row_of(row.seq))
         return f"{len(found):,} events have {wanted!r}; this is event {row.seq:,}"
+
+    def _search_sentences(self, rows: EventRows, wanted: str, direction: int) -> str:
+        """Move to the next row whose sentence has `wanted`, among those nearest; "" when none has."""
+        count = len(rows)
+        for distance in range(1, min(count, MOST_SENTENCES) + 1):
+            index = (self.log_pane.cursor + direction * distance) % count
+            if wanted in rows.sentence(index).lower():
+                self.log_pane.move_to(index)
+                return f"event {rows.event_row(index).seq:,}"
+        return ""
 
     # -- as text -------------------------------------------------------------------------------------
 

@@ -194,8 +194,8 @@ class SchedulerView(View):
             self.bench.seek(self.gantt.column)
         elif message.pane is self.decisions:
             self._take(self.decisions.cursor)
-        elif isinstance(lane := getattr(message.pane, "model", None), Lane):
-            self.bench.select(replace(self.scene.selection, request=lane.requests[message.index]))
+        elif isinstance(pane := message.pane, LineTable) and isinstance(lane := pane.model, Lane):
+            self.bench.select(replace(self.scene.selection, request=lane.requests[pane.cursor]))
             self.bench.open_view("tokens")
 
     def _take(self, row: int) -> None:
