@@ -32,4 +32,4 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks $(ARGS)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks $(ARGS)

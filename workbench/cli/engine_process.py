@@ -9,6 +9,7 @@ from typing import BinaryIO
 from engine import protocol as pr
 from engine.host import Announce, Opened, serve
 from workbench.cli.errors import CommandError, is_bad_input, one_line
+from workbench.cli.torch_threads import wait_passively
 
 
 def serve_engine() -> int:
@@ -38,6 +39,7 @@ def _take_channel() -> tuple[BinaryIO, BinaryIO]:
 
 def _open_session(command: pr.Open, announce: Announce) -> Opened:
     announce(pr.Loading(doing="loading torch"))
+    wait_passively()
     from workbench.cli.assemble import open_session
 
     try:

@@ -23,6 +23,7 @@ from workbench.cli.order import make_order
 from workbench.cli.progress import Progress, progress_bar
 from workbench.cli.requests import read_requests
 from workbench.cli.result import print_result, read_result
+from workbench.cli.torch_threads import wait_passively
 
 
 def record_requests(
@@ -82,6 +83,7 @@ def record(order: Open) -> Recorded:
 
 
 def _open(order: Open) -> Opened:
+    wait_passively()
     from workbench.cli.assemble import open_session
 
     return open_session(order, _narrate)
