@@ -117,8 +117,8 @@ def _status_of(progress: pr.Progress, before: EngineStatus) -> EngineStatus:
 
 def _how(code: int) -> str:
     if code < 0:
-        return f"killed by signal {-code}; the session is whole up to the last step"
-    return f"ended with exit code {code}; the session is whole up to the last step"
+        return f"killed by signal {-code}; the session is whole to the last step"
+    return f"exit code {code}; the session is whole to the last step"
 
 
 __all__ = ["NO_ENGINE", "EngineLink", "Heard", "Lost"]
