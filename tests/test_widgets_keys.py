@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from textual import on
 from textual.geometry import Offset
 
@@ -18,7 +19,7 @@ from tests.widget_gallery import (
     source_tokens,
 )
 from workbench.widgets.blockmap import BlockMap
-from workbench.widgets.gantt import Gantt
+from workbench.widgets.gantt import Gantt, Phase, looks
 from workbench.widgets.headgrid import HeatGrid
 from workbench.widgets.heatmap import Heatmap, Matrix
 from workbench.widgets.messages import Activated, CellMoved, CursorMoved, PaneMessage
@@ -204,6 +205,17 @@ async def test_gantt_selects_lane_and_step_and_scrolls_in_time() -> None:
         assert gantt.track.per_cell == 4
         await pilot.press("left")
         assert gantt.column == 395
+
+
+async def test_without_colour_the_gantts_cursor_hides_no_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    gantt = Gantt(Lanes(5, 40))
+    async with Listening(gantt).run_test(size=(80, 12)):
+        for lane in range(5):
+            shown = "".join(segment.text for segment in gantt.body_line(lane))
+            here = shown[gantt._gutter + gantt.track.cell_of(gantt.column)]
+            phase = Phase(gantt.model.phases(lane, gantt.column, gantt.column + 1)[0]) if gantt.model else None
+            assert phase in (None, Phase.NONE) or here == looks(gantt.glyphs)[phase].mark
 
 
 async def test_timeline_seeks_by_key_and_click() -> None:

@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 
 from engine.kv.radix import ROOT
+from engine.wording import plural
 from workbench.actions import Action
 from workbench.astext import facts, heading, paragraphs, table
 from workbench.bench import News, Scene
@@ -253,7 +254,7 @@ def tree_title(scene: Scene, shown: Shown) -> str:
     listed = sum(len(node.blocks) for node in state.tree.nodes.values()) if len(shown.rows) <= 5_000 else None
     size = "" if listed is None else f", {listed * state.blocks.block_size:,} tokens"
     lit = f" · request {scene.selection.request} {shown.path.words}" if shown.path.nodes else ""
-    return f"radix tree: {len(shown.rows):,} nodes{size}{lit}"
+    return f"radix tree: {plural(len(shown.rows), 'node')}{size}{lit}"
 
 
 def what_changed(scene: Scene) -> str:

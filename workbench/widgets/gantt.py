@@ -240,7 +240,7 @@ class Gantt(LinePane):
         if not look.name:
             return self.brush.segment(mark, self.cursor_ink if chosen else "faint")
         ink = self.brush.inks[look.ink]
-        if ink.color is None:  # no ground can tell the phase: its own mark does
+        if self.app.no_color or ink.color is None:  # no ground can tell the phase: its own mark does
             return Segment(look.mark, self.brush.base + Style(bold=True, reverse=chosen, underline=not chosen))
         return Segment(mark, Style(color=self.brush.base.bgcolor, bgcolor=ink.color, bold=True))
 
