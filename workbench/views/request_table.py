@@ -65,17 +65,18 @@ class RequestTable:
     def _row(self, index: int) -> Sequence[Line]:
         row = self.requests[index]
         live = self._moment.live_request(row.request)
-        return self._live(live) if live else self._ended(row)
+        return self._live(live, row) if live else self._ended(row)
 
-    def _live(self, live: Request) -> Sequence[Line]:
+    def _live(self, live: Request, row: RequestRow) -> Sequence[Line]:
         ink = INKS[live.state]
         has_blocks = bool(live.table)
+        admitted = row.admitted_step is not None and row.admitted_step <= self._moment.step
         return (
             live.id,
             Span(live.state, ink),
             str(live.prompt_tokens),
             str(live.output_tokens) if live.output_tokens else NONE,
-            str(live.cached_tokens) if has_blocks and live.cached_tokens else NONE,
+            str(row.cached_tokens) if admitted and row.cached_tokens else NONE,
             str(len(live.table)) if has_blocks else NONE,
             Bar(_progress(live), ink),
             self._tail(live.id, live.num_tokens),

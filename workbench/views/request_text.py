@@ -73,8 +73,8 @@ class RequestText:
         """The text of a request that has arrived, as it was at the scene's moment."""
         row = scene.record.request(request)
         assert row is not None
-        live = scene.moment.live_request(request)
-        cached = row.cached_tokens if live is None else live.cached_tokens
+        admitted = row.admitted_step is not None and row.admitted_step <= scene.moment.step
+        cached = row.cached_tokens if admitted else 0  # by its first admission; a later one finds its own
         new = scene.moment.changes.new_tokens.get(request, ())
         count = scene.moment.token_count(request)
         return cls(scene.record, request, count, row.prompt_tokens, cached, new, shading)
