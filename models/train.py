@@ -2,7 +2,7 @@
 
     python -m models.train tokenizer
     python -m models.train target --minutes 61 --checkpoint /tmp/target.safetensors
-    python -m models.train draft  --minutes 28 --checkpoint /tmp/draft.safetensors
+    python -m models.train draft  --minutes 50 --checkpoint /tmp/draft.safetensors
 
 The learning rate follows the clock, not a step count: it reaches zero when the minutes are over, however busy
 the machine was. A run that is stopped goes on from its checkpoint when the same command is given again.
@@ -277,7 +277,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m models.train", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("tokenizer", help="learn the tokenizer both models share (then train both anew)")
-    for name, folder, minutes, long_from in (("target", TARGET, 61.0, 0.67), ("draft", DRAFT, 28.0, 0.0)):
+    for name, folder, minutes, long_from in (("target", TARGET, 61.0, 0.67), ("draft", DRAFT, 50.0, 0.0)):
         command = commands.add_parser(name, help=f"train the {name} model")
         command.add_argument("--minutes", type=float, default=minutes, help="time to train for")
         command.add_argument("--checkpoint", type=Path, required=True, help="file to save to and resume from")

@@ -117,7 +117,7 @@ def test_the_draft_often_says_what_the_target_says(target, draft) -> None:
     model, tokenizer = target
     prompts = [tokenizer.encode(UNSEEN[:end]).ids for end in (120, 330, 500)]
     found = measure.agreement(model, draft, prompts, new_tokens=24)
-    assert found.same > 0.3
+    assert found.same > 0.5
 
 
 def test_windows_score_every_token_once_and_never_overrun_the_context() -> None:
