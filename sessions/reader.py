@@ -151,6 +151,10 @@ class Session(RequestQueries, BlockQueries, TensorQueries):
         """The text of one token."""
         return self.vocabulary.token_text(token)
 
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes of one token: what tells tokens apart that are parts of one character."""
+        return self.vocabulary.token_bytes(token)
+
     # -- SQL -----------------------------------------------------------------------------------------
 
     def count_rows(self, table: str) -> int:

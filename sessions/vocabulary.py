@@ -20,6 +20,10 @@ class Vocabulary(Protocol):
         """The text one token adds."""
         ...
 
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes one token adds: perhaps a part of a UTF-8 character."""
+        ...
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of a whole sequence."""
         ...
@@ -30,6 +34,9 @@ class Numbers:
 
     def token_text(self, token: int) -> str:
         return f"<{token}>"
+
+    def token_bytes(self, token: int) -> bytes:
+        return self.token_text(token).encode()
 
     def decode(self, ids: Sequence[int]) -> str:
         return "".join(map(self.token_text, ids))

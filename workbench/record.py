@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.details import TokenDetails
-from engine.sanitise import display_text
+from engine.sanitise import display_bytes, display_text
 from engine.state import State
 from sessions.event_log import EventFilter, EventView
 from sessions.header import Header
@@ -152,11 +152,12 @@ class Record:
         return self.session.details(request, position, self.branch)
 
     def token_text(self, token: int) -> str:
-        """A token's text, harmless."""
-        text = self._texts.get(token)
-        if text is None:
-            text = self._texts[token] = display_text(self.session.token_text(token))
-        return text
+        """A token's text, harmless; the bytes of one that is a part of a character."""
+        if token not in self._texts:
+            text = self.session.token_text(token)
+            broken = "\ufffd" in text
+            self._texts[token] = display_bytes(self.session.token_bytes(token)) if broken else display_text(text)
+        return self._texts[token]
 
     # -- blocks --------------------------------------------------------------------------------------
 
