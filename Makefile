@@ -32,4 +32,4 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 bench: $(READY)
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks $(ARGS)
+	OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=3000 $(BIN)/python -m benchmarks $(ARGS)
