@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-
 SPINS = "3000"  # some microseconds: about as long as the next operation of a step is away
 
 
