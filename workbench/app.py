@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 VIEW_SHEETS = sorted(Path(__file__).parent.glob("views/*.tcss"))
 """How each view lays its panes out; the panes' own sheet is stronger than a view's DEFAULT_CSS."""
 REPAINTS_PER_S = 25
+OPEN_AFTER_S = 0.01
+"""The first paint comes first. A timer, because it also fires when a dialog has been opened meanwhile."""
 LOOK_EVERY_S = 0.5
 """How often a recording that somebody else may be writing is looked at."""
 GlyphWish = Literal["auto"] | GlyphChoice
@@ -149,7 +151,7 @@ class WorkbenchApp(App[int]):
     def on_mount(self) -> None:
         self._fit(self.size)  # a terminal may tell its size before there is a screen
         self._paint_frame()
-        self.call_after_refresh(self._open_source)
+        self.set_timer(OPEN_AFTER_S, self._open_source)
 
     def on_resize(self, event: events.Resize) -> None:
         if self._drawable:
@@ -215,7 +217,9 @@ class WorkbenchApp(App[int]):
 
     @property
     def engine(self) -> EngineStatus:
-        return self.link.status if self.link else NO_ENGINE
+        if self.link is not None:
+            return self.link.status
+        return EngineStatus("loading", "starting the engine") if isinstance(self.source, Live) else NO_ENGINE
 
     @property
     def clock(self) -> Clock:
