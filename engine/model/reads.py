@@ -28,6 +28,8 @@ class Read:
     Decode `[sequences, 1, 1, kv]`, prefill `[tokens, kv]`."""
     causal: bool = False
     """No mask is needed because the rows are the positions: row r sees positions 0 to r."""
+    run: slice | None = None
+    """The same slots, where they are one sequence's and lie one after the other: they need no gather."""
 
 
 def decode_read(
@@ -41,7 +43,8 @@ def decode_read(
     counts = [span.end - first for span, first in zip(spans, firsts, strict=True)]
     owned = block_slots(_padded_tables(spans, block_size), block_size)
     if len(spans) == 1:
-        return Read(True, rows, owned[:, firsts[0] : spans[0].end], None)
+        run = _run(spans[0], firsts[0], block_size)
+        return Read(True, rows, owned[:, firsts[0] : spans[0].end], None, run=run)
     columns = torch.arange(max(counts))
     first, count = torch.tensor([firsts, counts])[:, :, None]
     slots = owned.gather(1, first + torch.minimum(columns, count - 1))
@@ -52,11 +55,20 @@ def decode_read(
 def prefill_read(span: Span, rows: slice, block_size: int, window: int | None, dtype: torch.dtype) -> Read:
     """The read of one span of several tokens."""
     first = span.first_read(window)
-    slots = span_slots(span, block_size)[first:][None]
+    slots, run = span_slots(span, block_size)[first:][None], _run(span, first, block_size)
     if span.start == 0 and (window is None or span.end <= window):
-        return Read(False, rows, slots, None, causal=True)
+        return Read(False, rows, slots, None, True, run)
     seen = visible(torch.arange(span.start, span.end), torch.arange(first, span.end), window)
-    return Read(False, rows, slots, _additive(seen, dtype))
+    return Read(False, rows, slots, _additive(seen, dtype), run=run)
+
+
+def _run(span: Span, first: int, block_size: int) -> slice | None:
+    """The slots of positions `first` to the span's end as a slice; None when its blocks are scattered."""
+    blocks = span.used_blocks(block_size)
+    start = blocks[0]
+    if any(block != start + index for index, block in enumerate(blocks)):
+        return None
+    return slice(start * block_size + first, start * block_size + span.end)
 
 
 def visible(queries: Tensor, keys: Tensor, window: int | None) -> Tensor:
