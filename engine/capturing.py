@@ -16,26 +16,8 @@ from engine.model.batch import Batch, span_slots
 from engine.model.decoder import Decoder
 
 
-def run_capturing(
-    decoder: Decoder, pool: KVPool, batch: Batch, choices: Sequence[Choice], wanted: Wanted
-) -> tuple[Tensor, list[Taken]]:
-    """Runs `batch`: its logits `[rows, vocab]`, and what is `wanted` of the row of each choice."""
-    keeper = _Keeper(decoder, pool, batch, choices, wanted)
-    logits = queries = torch.empty(0)
-    for layer, stage, tensor in decoder.stages(batch, pool):
-        if stage == "q_rot":
-            queries = tensor
-        elif stage == "attn_out":
-            keeper.keep_attention(layer, queries)
-        elif stage == "resid_post":
-            keeper.keep_residual(layer, tensor)
-        logits = tensor
-    keeper.keep_logits(logits)
-    return logits, keeper.taken
-
-
 @dataclass(slots=True)
-class _Keeper:
+class Keeper:
     """Gathers float32 copies of rows, one for each choice: samples that share a prefill each get its row."""
 
     decoder: Decoder
@@ -45,6 +27,18 @@ class _Keeper:
     wanted: Wanted
     taken: list[Taken] = field(default_factory=list)
     _slots: dict[int, Tensor] = field(default_factory=dict)
+    _queries: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    def at(self, layer: int, stage: str, tensor: Tensor) -> None:
+        """Keep what is wanted of the stage that the pass has reached."""
+        if stage == "q_rot":
+            self._queries = tensor
+        elif stage == "attn_out":
+            self.keep_attention(layer, self._queries)
+        elif stage == "resid_post":
+            self.keep_residual(layer, tensor)
+        elif stage == "logits":
+            self.keep_logits(tensor)
 
     def keep_attention(self, layer: int, queries: Tensor) -> None:
         """What the heads attended to, `[heads, kv]`, worked out beside the layer's attention."""

@@ -21,8 +21,10 @@ def cache_full_blocks(state: State, log: TokenSource, request: Request, computed
     A block whose place another block has taken stays private; it holds the same tokens, short of a collision.
     """
     size = state.blocks.block_size
+    pure = request.pure_blocks(size)
     index, stop = computed_from // size, request.computed // size
-    if index == stop:
+    stop = stop if pure is None else min(stop, pure)
+    if index >= stop:
         return
     hashes = _hashes(state, log, request, index, stop)
     while index < stop:

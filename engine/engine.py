@@ -9,22 +9,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from engine import events as ev
 from engine.capture import Captured
 from engine.commit import cache_full_blocks
-from engine.execution import NO_DETAILS, Choice, DetailsOf, Executor, Job, Limits, Outcome, Slice
+from engine.execution import NO_DETAILS, DetailsOf, Executor, Forward, Job, Limits, Outcome
+from engine.forking import ForkSpec, make_fork
 from engine.ids import request_id
-from engine.params import EngineOptions, RequestSpec
+from engine.jobs import JobMaker
+from engine.kv.dropping import cached_from
+from engine.option_error import OptionError
+from engine.params import EngineOptions, Policy, RequestSpec
 from engine.protocol import Inspect, Inspection
+from engine.reasons import ByHand
+from engine.rewinding import Rewinder, Rewound
 from engine.scheduler import Plan, Scheduler, blocks_for, copies_for
 from engine.stages import check_vocabulary
 from engine.state import Request, RequestState, State
 from engine.stopping import StopStrings, stop_after
+from engine.timeline import Past, Timeline
 from engine.tokens import TokenLog
+
+_T = TypeVar("_T")
 
 NOTHING = Outcome((), (), NO_DETAILS, 0, 0)
 MakeStopStrings = Callable[[Sequence[int], Sequence[str]], StopStrings]  # prompt ids, stop strings
@@ -67,6 +76,17 @@ class Sink(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Begun:
+    """A step that is planned and recorded, and not computed, or computed in part (`forward`)."""
+
+    plan: Plan
+    job: Job
+    started_ns: int
+    plan_ns: int
+    forward: Forward | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """A finished step: its plan, the events of its results, and who explains its tokens."""
@@ -88,16 +108,20 @@ class Engine:
         options: EngineOptions,
         sink: Sink | None = None,
         stop_strings: MakeStopStrings | None = None,
+        timeline: Timeline | None = None,
     ) -> None:
+        """`timeline` keeps what `sink` was told; without it the engine cannot go back."""
         self.options = options
         self.limits = limits
-        self.state = State(num_blocks, options.block_size, options.eviction)
+        self.state = State.at_start(num_blocks, options)
         self.tokens = TokenLog()
         self.scheduler = Scheduler(options, self.tokens, limits.shareable_prompt)
         self._executor = executor
         self._sink = sink
         self._make_stop_strings = stop_strings
         self._stop_strings: dict[str, StopStrings] = {}
+        self.begun: Begun | None = None
+        self._rewinder = Rewinder(executor, timeline, options)
 
     # -- requests ------------------------------------------------------------------------------------
 
@@ -117,16 +141,18 @@ class Engine:
                 f"the prompt has {prompt} tokens; the context holds {limit}, one of them to generate",
                 prompt, limit,
             )  # fmt: skip
-        size = self.options.block_size
-        need = blocks_for(prompt, size) + copies_for(prompt, spec.n, size)
-        if need > self.state.blocks.num_blocks:
-            limit = self.state.blocks.num_blocks
-            raise RefusedError(
-                f"the prompt needs {need} KV blocks of {size} tokens; the pool has {limit}", need, limit
-            )
+        self._check_room(prompt, spec.n)
         if spec.n > self.options.max_running:
             limit = self.options.max_running
             raise RefusedError(f"n is {spec.n}; at most {limit} requests run at once", spec.n, limit)
+
+    def _check_room(self, prompt: int, samples: int) -> None:
+        size, limit = self.options.block_size, self.state.blocks.num_blocks
+        need = blocks_for(prompt, size) + copies_for(prompt, samples, size)
+        if need > limit:
+            raise RefusedError(
+                f"the prompt needs {need} KV blocks of {size} tokens; the pool has {limit}", need, limit
+            )
 
     def submit(self, spec: RequestSpec) -> list[str]:
         """Queue a request; returns its id, or the ids of its samples. One that can never run ends at once.
@@ -166,15 +192,96 @@ class Engine:
             return refused
         return None
 
+    def fork(self, spec: ForkSpec) -> str:
+        """Queue a request that goes on from another one with something changed; its id.
+
+        Raises OptionError where there is no such request or position, or where the fork can never run.
+        """
+        self._between_steps()
+        fork = make_fork(spec, self.tokens, self.limits, self.options.seed)
+        self._check_room(spec.at_position + len(fork.appended), 1)
+        id_ = request_id(self.state.next_request)
+        events: list[ev.Event] = []
+        emit = self._emitter(events)
+        emit(
+            self._event(
+                ev.Forked, request=id_, arrival=self.state.next_arrival, priority=fork.priority,
+                sample=fork.sample, parent=spec.parent, at_position=spec.at_position, appended=fork.appended,
+                prompt_tokens=fork.prompt_tokens, params=fork.params, changed=fork.changed,
+                intervened=fork.intervened,
+            )
+        )  # fmt: skip
+        if spec.token is not None:
+            self._end_if_complete(self.state.requests[id_], spec.token, emit)
+        self._record(events)
+        return id_
+
     def abort(self, request: str) -> None:
         """End a live request now, keeping what it has generated. KeyError when there is none of that id."""
+        self._between_steps()
         live = self.state.requests[request]
-        events: list[ev.Event] = []
-        finished = self._event(
+        self._say(
             ev.Finished, request=request, reason="abort", detail="aborted", output_tokens=live.output_tokens
         )
-        self._emitter(events)(finished)
-        self._record(events)
+
+    def preempt(self, request: str) -> None:
+        """Take its blocks from a request, as if another needed them. OptionError when it is not running."""
+        self._between_steps()
+        live = self.state.running.get(request)
+        if live is None:
+            raise OptionError(f"request {request} is not running: only a running one can be preempted")
+        self._say(
+            ev.Preempted, request=request, reason=ByHand(), released_blocks=len(live.table),
+            recompute_tokens=live.computed,
+        )  # fmt: skip
+
+    def evict(self, block: int) -> None:
+        """Drop a cached block, and all cached blocks that follow it. OptionError when a request holds one."""
+        self._between_steps()
+        for node, blocks in cached_from(self.state, block):
+            columns = self.state.blocks
+            self._say(
+                ev.Evicted, node=node, blocks=blocks, tokens=len(blocks) * columns.block_size,
+                hits=sum(columns.hits[b] for b in blocks), last_use_step=max(columns.last_use[b] for b in blocks),
+                policy="by hand", for_request=ev.BY_HAND,
+            )  # fmt: skip
+
+    def set_policy(self, policy: Policy) -> None:
+        """Admit in another order from the next step on. OptionError when there is no such policy."""
+        self._between_steps()
+        msgspec.structs.replace(self.options, policy=policy)  # checks it
+        self._say(ev.PolicyChanged, policy=policy)
+
+    def rewind(self, step: int, branch: int | None = None, *, exact: bool = False) -> Rewound:
+        """Go back to the end of `step` (of this branch, or another) and open a branch there.
+
+        KV that is still in its slots is kept. What is lost is computed again in the fewest chunks, or, when
+        `exact`, by running the recorded steps again from the last one whose KV is whole. Raises OptionError
+        where there is no such step, and nothing has changed then.
+        """
+        self._between_steps()
+        parent = self.state.branch if branch is None else branch
+        past, rewound = self._rewinder.back_to(parent, step, exact)
+        self._stand_at(past)
+        self._say(
+            ev.Branched, branch=rewound.branch, parent=parent, recomputed_tokens=rewound.recomputed_tokens,
+            replayed_steps=rewound.replayed_steps,
+        )  # fmt: skip
+        self._rewinder.start_branch(rewound.branch, parent, step)
+        return rewound
+
+    def cost_of_rewind(self, step: int, branch: int | None = None, *, exact: bool = False) -> Rewound:
+        """What `rewind` would do, doing nothing. Raises OptionError as it does."""
+        return self._rewinder.cost(self.state.branch if branch is None else branch, step, exact)
+
+    def _stand_at(self, past: Past) -> None:
+        for request in {*self.state.requests, *past.state.requests}:
+            self._forget(request)
+        self.state, self.tokens = past.state, past.tokens
+        self.scheduler = self.scheduler.over(self.tokens)
+
+    def _note_time(self) -> None:
+        self._rewinder.note(self.state.branch, self.state.step)
 
     def inspect(self, row: Inspect) -> Inspection:
         """Compute an input row of any request again and look inside. ValueError when there is no such row."""
@@ -201,20 +308,7 @@ class Engine:
         """
         if not self.busy:
             return None
-        started = time.time_ns()
-        clock = time.perf_counter_ns()
-        plan = self.begin()
-        planned_ns = time.perf_counter_ns() - clock
-        job = self._job(plan)
-        try:
-            outcome = self._executor.execute(job) if plan.batch else NOTHING
-        except Exception as error:
-            self._fail(error, self._to_end(plan, error))
-            raise StepFailedError(f"step {plan.step} failed: {error or type(error).__name__}") from error
-        except BaseException as interrupt:
-            self._fail(interrupt, ())
-            raise
-        return self._commit(plan, job, outcome, started, planned_ns)
+        return self.complete(self.begin())
 
     def run(self, max_steps: int | None = None) -> int:
         """Step until nothing is live, or `max_steps` times; the number of steps taken."""
@@ -223,36 +317,57 @@ class Engine:
             steps += 1
         return steps
 
-    def begin(self) -> Plan:
+    def begin(self) -> Begun:
         """Plan the next step, apply the plan and record it; nothing has been computed yet."""
+        self._between_steps()
+        started = time.time_ns()
+        clock = time.perf_counter_ns()
         plan = self.scheduler.plan(self.state)
         for event in plan.events:
             self._apply(event)
         self._record(plan.events)
-        return plan
+        job = JobMaker(self.state, self.tokens).job(plan.events, plan.batch)
+        self.begun = Begun(plan, job, started, time.perf_counter_ns() - clock)
+        return self.begun
 
-    def _job(self, plan: Plan) -> Job:
-        slices = [self._slice(work) for work in plan.batch]
-        choices = [choice for row, work in enumerate(plan.batch) for choice in self._choices(row, work)]
-        copies = [event for event in plan.events if isinstance(event, ev.Copied)]
-        return Job(copies, slices, choices)
+    def enter(self, begun: Begun) -> Forward | None:
+        """Stand before the first stage of the forward pass; None when nothing runs in this step."""
+        if begun.forward is None and begun.plan.batch:
+            begun.forward = self._attempt(begun, lambda: self._executor.begin(begun.job))
+        return begun.forward
 
-    def _slice(self, work: ev.Work) -> Slice:
-        tokens = self.tokens.tokens_of(work.request)[work.start : work.stop]
-        request = self.state.requests[work.request]
-        return Slice(work, tokens, request.table, request.prompt_tokens)
+    def complete(self, begun: Begun) -> Step:
+        """Compute what is left of the step, and commit it. Raises StepFailedError as `step` does."""
+        outcome = self._attempt(begun, lambda: self._compute(begun))
+        self.begun = None
+        return self._commit(begun.plan, begun.job, outcome, begun.started_ns, begun.plan_ns)
 
-    def _choices(self, row: int, work: ev.Work) -> list[Choice]:
-        """Whose next token the last row of `work` chooses: its request, and samples that wait for its prefill."""
-        request = self.state.requests[work.request]
-        if work.stop < request.num_tokens:
-            return []
-        heirs = self.state.heirs(request)
-        return [self._choice(row, other) for other in (request, *heirs)]
+    def abandon(self) -> None:
+        """Give up the step under way: it is rolled back, and its requests wait again."""
+        assert self.begun is not None
+        self._fail("abandoned", ())
 
-    def _choice(self, row: int, request: Request) -> Choice:
-        tokens = self.tokens.tokens_of(request.id)
-        return Choice(request.id, row, request.sample, request.params, request.prompt_tokens, tokens)
+    def _compute(self, begun: Begun) -> Outcome:
+        if begun.forward is not None:
+            return begun.forward.finish()
+        return self._executor.execute(begun.job) if begun.plan.batch else NOTHING
+
+    def _attempt(self, begun: Begun, action: Callable[[], _T]) -> _T:
+        """What `action` returns; when it raises, the step has failed."""
+        try:
+            return action()
+        except Exception as error:
+            self._fail(f"{type(error).__name__}: {error}", self._to_end(begun.plan, error))
+            reason = error or type(error).__name__
+            raise StepFailedError(f"step {begun.plan.step} failed: {reason}") from error
+        except BaseException as interrupt:
+            self._fail(f"{type(interrupt).__name__}: {interrupt}", ())
+            raise
+
+    def _between_steps(self) -> None:
+        if self.begun is not None:
+            step = self.begun.plan.step
+            raise RuntimeError(f"step {step} is under way: finish or abandon it first")
 
     def _commit(self, plan: Plan, job: Job, outcome: Outcome, started_ns: int, plan_ns: int) -> Step:
         clock = time.perf_counter_ns()
@@ -269,6 +384,7 @@ class Engine:
                 commit_ns=time.perf_counter_ns() - clock,
             )
         )  # fmt: skip
+        self._note_time()
         if self._sink is not None:
             if outcome.captured:
                 branch = self.state.branch
@@ -307,9 +423,16 @@ class Engine:
         if not request.params.stop or self._make_stop_strings is None:
             return None
         if request.id not in self._stop_strings:
-            prompt = self.tokens.tokens_of(request.id)[: request.prompt_tokens]
-            self._stop_strings[request.id] = self._make_stop_strings(prompt, request.params.stop)
+            self._stop_strings[request.id] = self._new_stop_strings(request, self._make_stop_strings)
         return self._stop_strings[request.id]
+
+    def _new_stop_strings(self, request: Request, make: MakeStopStrings) -> StopStrings:
+        """What looks for the stop strings of `request`, told of all its output but the newest token."""
+        tokens = self.tokens.tokens_of(request.id)
+        strings = make(tokens[: request.prompt_tokens], request.params.stop)
+        for token in tokens[request.prompt_tokens : request.num_tokens - 1]:
+            strings.push(token)
+        return strings
 
     def _to_end(self, plan: Plan, error: Exception) -> tuple[str, ...]:
         """Whom `error` ends: the request of the batch that it names, or else those that fail again."""
@@ -317,14 +440,21 @@ class Engine:
         named = tuple(request.id for request in failed if request.id == getattr(error, "request_id", None))
         return named or tuple(request.id for request in failed if request.failures > 0)
 
-    def _fail(self, error: BaseException, ended: tuple[str, ...]) -> None:
+    def _fail(self, error: str, ended: tuple[str, ...]) -> None:
+        self.begun = None
         results: list[ev.Event] = []
-        message = f"{type(error).__name__}: {error}"
-        self._emitter(results)(self._event(ev.StepFailed, error=message, ended=ended))
+        self._emitter(results)(self._event(ev.StepFailed, error=error, ended=ended))
+        self._note_time()
         if self._sink is not None:
             self._sink.commit(results, None)
 
     # -- events --------------------------------------------------------------------------------------
+
+    def _say(self, kind: Callable[..., ev.Event], **fields: object) -> None:
+        """Apply and record one event that happens between steps."""
+        event = kind(**{"branch": self.state.branch, "step": self.state.step} | fields)
+        self._apply(event)
+        self._record([event])
 
     def _event(self, kind: Callable[..., ev.Event], **fields: object) -> ev.Event:
         return kind(branch=self.state.branch, step=self.state.step, **fields)

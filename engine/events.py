@@ -11,12 +11,16 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from engine.params import SamplingParams
-from engine.reasons import FinishDetail, FinishReason, MatchEnd, NeededBlocks, WaitReason
+from engine.interventions import Intervened
+from engine.params import Policy, SamplingParams
+from engine.reasons import FinishDetail, FinishReason, MatchEnd, PreemptReason, WaitReason
 
 SCHEMA_VERSION = 1
 
 Phase = Literal["prefill", "decode"]
+Change = Literal["token", "params", "prompt", "stages"]
+BY_HAND = ""
+"""Stands for a request where a person asked, and no request did."""
 
 
 def _tag(name: str) -> str:
@@ -43,6 +47,53 @@ class Submitted(Event, frozen=True):
     prompt_ids: tuple[int, ...]
 
 
+class Forked(Event, frozen=True):
+    """A request arrived that goes on from position `at_position` of `parent` with something changed.
+
+    Its tokens are the parent's before that position and `appended`; `prompt_tokens` of them are prompt.
+    `intervened` are stages that are scaled for it, `changed` names what differs from the parent.
+    """
+
+    request: str
+    arrival: int
+    priority: int
+    sample: int
+    parent: str
+    at_position: int
+    appended: tuple[int, ...]
+    prompt_tokens: int
+    params: SamplingParams
+    changed: tuple[Change, ...]
+    intervened: Intervened | None = None
+
+
+class Inherited(Event, frozen=True):
+    """Fork `request` took shared `blocks` from the table of `source`: they hold its first `tokens` tokens."""
+
+    request: str
+    source: str
+    blocks: tuple[int, ...]
+    tokens: int
+
+
+class PolicyChanged(Event, frozen=True):
+    """From the next step on requests are admitted in the order of `policy`."""
+
+    policy: Policy
+
+
+class Branched(Event, frozen=True):
+    """The engine went back to the end of step `step` of branch `parent`; what follows is a branch of its own.
+
+    KV of `recomputed_tokens` positions was lost and computed again in chunks, or `replayed_steps` recorded
+    steps were run again as they were; the rest of the KV was still in its slots.
+    """
+
+    parent: int
+    recomputed_tokens: int
+    replayed_steps: int
+
+
 class Waiting(Event, frozen=True):
     """The reason why `request` was not scheduled is now `reason` (said when it changes)."""
 
@@ -64,7 +115,7 @@ class PrefixMatched(Event, frozen=True):
 
 
 class Evicted(Event, frozen=True):
-    """`blocks` left the tree from the tail of `node`, to make room for `for_request`.
+    """`blocks` left the tree from the tail of `node`, to make room for `for_request` (`""`: a person asked).
 
     `tokens` cached tokens were lost, last used at `last_use_step`; `hits` is how often they had been matched.
     """
@@ -114,7 +165,7 @@ class Preempted(Event, frozen=True):
     """PREFILLING or RUNNING -> PREEMPTED; all its blocks are released, at most `recompute_tokens` are lost."""
 
     request: str
-    reason: NeededBlocks
+    reason: PreemptReason
     released_blocks: int
     recompute_tokens: int
 
@@ -238,6 +289,10 @@ class StepFailed(Event, frozen=True):
 
 AnyEvent: TypeAlias = (
     Submitted
+    | Forked
+    | Inherited
+    | PolicyChanged
+    | Branched
     | Waiting
     | PrefixMatched
     | Evicted

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.capture import Taken
 from engine.details import TokenDetails
 from engine.events import Copied, Work
+from engine.interventions import Intervened
+from engine.kv.writes import WriteClock
 from engine.model.config import ModelConfig
 from engine.params import SamplingParams
 from engine.protocol import Inspect, Inspection
@@ -51,6 +53,7 @@ class Slice:
     token_ids: Sequence[int]
     table: Sequence[int]
     prompt_tokens: int
+    intervened: Intervened | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +96,46 @@ class Outcome:
     captured: Sequence[Taken] = ()
 
 
-class Executor(Protocol):
-    """Whoever holds the tensors. `execute` may raise anything: the step then fails and is rolled back."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    """A named point of a forward pass: `tensor` (torch's) is the forward's own, so clone what you keep."""
 
-    def execute(self, job: Job) -> Outcome: ...
+    layer: int
+    stage: str
+    tensor: Any
+
+
+class Forward(Protocol):
+    """A forward pass that can be halted at every named stage. `job` is what it computes."""
+
+    @property
+    def job(self) -> Job: ...
+
+    def next(self) -> Point | None:
+        """Run on to the next named stage; None when the last one, the logits, is behind it."""
+        ...
+
+    def rows(self, request: str, stage: str) -> slice:
+        """The rows of that stage's tensor that belong to `request`; KeyError when it is not in the batch."""
+        ...
+
+    def finish(self) -> Outcome:
+        """Run what is left and choose the tokens."""
+        ...
+
+
+class Executor(Protocol):
+    """Whoever holds the tensors. What it raises fails the step, which is then rolled back."""
+
+    writes: WriteClock
+
+    def begin(self, job: Job) -> Forward:
+        """Copy the job's blocks and stand before the first stage."""
+        ...
+
+    def execute(self, job: Job) -> Outcome:
+        """The whole job at once: the same as `begin(job).finish()`."""
+        ...
 
     def inspect(self, state: State, log: TokenLog, command: Inspect) -> Inspection:
         """Compute a row again, changing nothing. ValueError, in one line, when there is no such row."""
@@ -109,7 +148,7 @@ class Executor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the model allows: positions, the ids that end an output, and which KV requests may share.
+    """What the model allows: positions, the ids that end an output, its sizes, and which KV requests may share.
 
     Prompts longer than `shareable_prompt` have keys of their own (None: there is no such limit).
     """
@@ -118,9 +157,14 @@ class Limits:
     vocab_size: int
     eos_ids: frozenset[int] = frozenset()
     shareable_prompt: int | None = None
+    layers: int = 0
+    heads: int = 0
 
 
 def limits_of(config: ModelConfig) -> Limits:
     """The limits of a model; dynamic rope turns the keys of longer prompts by angles of their own."""
     shareable = config.rope.original_tokens if config.rope.type == "dynamic" else None
-    return Limits(config.context_tokens, config.vocab_size, frozenset(config.eos_ids), shareable)
+    return Limits(
+        config.context_tokens, config.vocab_size, frozenset(config.eos_ids), shareable,
+        config.layers, config.heads,
+    )  # fmt: skip

@@ -8,21 +8,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from engine.capture import Taken, Wanted
-from engine.capturing import run_capturing
+from engine.capturing import Keeper
 from engine.details import TokenDetails
 from engine.execution import NO_DETAILS, Choice, Job, Outcome
 from engine.explain import explain
+from engine.forward import TorchForward, Watcher
 from engine.inspection import Inspector
 from engine.kv.pool import KVPool
+from engine.kv.writes import WriteClock
 from engine.model.batch import Batch, Span
-from engine.model.decoder import Decoder, run
+from engine.model.decoder import Decoder
 from engine.protocol import Inspect, Inspection
 from engine.sampler_rows import SamplerRows
 from engine.sampling import Choices, SamplerRow, choose
+from engine.scaling import Scaler
 from engine.state import State
 from engine.tokens import TokenLog
 
@@ -38,27 +40,45 @@ class TorchExecutor:
         self.pool = pool
         self._wanted = wanted
         self._rows = SamplerRows(seed, decoder.config.vocab_size)
+        self.writes = WriteClock(pool.num_slots)
 
     def execute(self, job: Job) -> Outcome:
+        return self.begin(job).finish()
+
+    def begin(self, job: Job) -> TorchForward:
+        """Copy the job's blocks and stand before its first stage."""
         clock = time.perf_counter_ns()
+        self.writes.tick()
         for copy in job.copies:
             self.pool.copy_block(copy.source, copy.block, copy.tokens)
-        captured: Sequence[Taken] = ()
-        with torch.inference_mode():
-            batch = self.batch_of(job)
-            if self._wanted:
-                found, captured = run_capturing(self.decoder, self.pool, batch, job.choices, self._wanted)
-            else:
-                found = run(self.decoder.stages(batch, self.pool))
-            logits = _rows_of(found, job).numpy()
-        computed = time.perf_counter_ns()
+            start = copy.block * self.pool.block_size
+            self.writes.wrote(slice(start, start + copy.tokens))
+        batch = self.batch_of(job)
+        self.writes.wrote(batch.write_slots.numpy())
+        watchers, taken = self._watchers(job, batch)
+        stages = self.decoder.stages(batch, self.pool)
+        return TorchForward(job, batch, stages, watchers, taken, self._choose, time.perf_counter_ns() - clock)
+
+    def _watchers(self, job: Job, batch: Batch) -> tuple[Sequence[Watcher], Sequence[Taken]]:
+        """Who looks on: whoever changes stages comes first, so that what is captured is what was computed."""
+        watchers: list[Watcher] = []
+        if any(part.intervened for part in job.slices):
+            watchers.append(Scaler(job.slices, batch))
+        if not self._wanted:
+            return watchers, ()
+        keeper = Keeper(self.decoder, self.pool, batch, job.choices, self._wanted)
+        return [*watchers, keeper], keeper.taken
+
+    def _choose(self, job: Job, found: Tensor, forward_ns: int, captured: Sequence[Taken]) -> Outcome:
         if not job.choices:
-            return Outcome((), (), NO_DETAILS, computed - clock, 0)
+            return Outcome((), (), NO_DETAILS, forward_ns, 0)
+        clock = time.perf_counter_ns()
+        logits = _rows_of(found, job).numpy()
         rows = [self._row(choice) for choice in job.choices]
         choices = choose(logits, rows)
-        sampled = time.perf_counter_ns()
+        sampled_ns = time.perf_counter_ns() - clock
         details = Explanation(logits, rows, choices)
-        return Outcome(choices.tokens, choices.draws, details, computed - clock, sampled - computed, captured)
+        return Outcome(choices.tokens, choices.draws, details, forward_ns, sampled_ns, captured)
 
     def batch_of(self, job: Job) -> Batch:
         """The job's slices as the decoder takes them; logits only where a token is chosen."""

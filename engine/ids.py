@@ -21,12 +21,16 @@ def sibling_ids(request: str, samples: int) -> Iterator[str]:
 
 @lru_cache(maxsize=1 << 12)
 def request_code(request: str) -> int:
-    """`request` as an integer that columns can hold; ordered by number, then sample."""
+    """`request` as an integer that columns can hold; ordered by number, then sample; -1 for no request."""
+    if not request:
+        return -1
     number, _, sample = request.partition(".")
     return int(number) << SAMPLE_BITS | (int(sample) + 1 if sample else 0)
 
 
 def request_of(code: int) -> str:
     """The id that `request_code` turned into `code`."""
+    if code < 0:
+        return ""
     number, sample = code >> SAMPLE_BITS, code & ((1 << SAMPLE_BITS) - 1)
     return request_id(number, sample - 1 if sample else None)

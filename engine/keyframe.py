@@ -22,7 +22,7 @@ from engine.ids import request_code, request_of
 from engine.kv.blocks import NO_NODE
 from engine.kv.eviction import EvictionOrder
 from engine.kv.radix import ROOT, Ghost, Node, RadixTree
-from engine.params import SamplingParams
+from engine.params import Policy, SamplingParams
 from engine.reasons import AwaitsPrefill, BehindOlder, WaitReason
 from engine.state import Request, RequestState, State, Totals
 
@@ -52,6 +52,9 @@ class _RequestRow(msgspec.Struct, frozen=True, array_like=True):
     prompt_tokens: int
     num_tokens: int
     submitted_step: int
+    parent: str | None
+    forked_at: int
+    pure_tokens: int | None
     state: str
     state_step: int
     computed: int
@@ -66,6 +69,7 @@ class _Scalars(msgspec.Struct, frozen=True):
     num_blocks: int
     block_size: int
     eviction: str
+    policy: Policy
     branch: int
     step: int
     next_request: int
@@ -100,7 +104,8 @@ def unpack(columns: Mapping[str, bytes]) -> State:
 
 def _scalars(state: State) -> _Scalars:
     return _Scalars(
-        state.blocks.num_blocks, state.blocks.block_size, state.evictable.policy.name, state.branch, state.step,
+        state.blocks.num_blocks, state.blocks.block_size, state.evictable.policy.name, state.policy,
+        state.branch, state.step,
         state.next_request, state.next_arrival, state.tree.next_id, state.blocks.cached, state.blocks.owned,
         state.blocks.taken, state.tree.forgotten, state.totals, state.batch,
     )  # fmt: skip
@@ -132,7 +137,7 @@ def _pack_ghosts(tree: RadixTree) -> Columns:
 
 def _unpack(columns: Mapping[str, bytes]) -> State:
     scalars = msgspec.msgpack.decode(columns["scalars"], type=_Scalars)
-    state = State(scalars.num_blocks, scalars.block_size, scalars.eviction)
+    state = State(scalars.num_blocks, scalars.block_size, scalars.eviction, scalars.policy)
     for name, code in _BLOCK_COLUMNS.items():
         column = _column(columns, name, code)
         if len(column) != scalars.num_blocks:

@@ -115,7 +115,15 @@ class CacheOff(Reason, frozen=True, tag="cache_off"):
     """The prefix cache is switched off, or the prompt is too long to share its keys (dynamic rope)."""
 
 
-MatchEnd: TypeAlias = Diverged | BlockNotFull | NeverComputed | EvictedEarlier | LastTokenNeeded | CacheOff
+class StagesDiffer(Reason, frozen=True, tag="stages_differ"):
+    """From `position` on its stages are scaled, so that its KV is its own."""
+
+    position: int
+
+
+MatchEnd: TypeAlias = (
+    Diverged | BlockNotFull | NeverComputed | EvictedEarlier | LastTokenNeeded | CacheOff | StagesDiffer
+)
 
 
 class NeededBlocks(Reason, frozen=True, tag="needed_blocks"):
@@ -127,6 +135,12 @@ class NeededBlocks(Reason, frozen=True, tag="needed_blocks"):
     evictable: int
     others: tuple[str, ...]
 
+
+class ByHand(Reason, frozen=True, tag="by_hand"):
+    """A person, or a script, asked for it."""
+
+
+PreemptReason: TypeAlias = NeededBlocks | ByHand
 
 FinishReason = Literal["stop", "length", "abort", "error"]
 FinishDetail = Literal[

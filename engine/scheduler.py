@@ -25,9 +25,11 @@ from engine.reasons import (
     AfterPreemption,
     BehindOlder,
     EvictedEarlier,
+    MatchEnd,
     MaxRunning,
     NeededBlocks,
     NoFreeBlocks,
+    StagesDiffer,
     TokenBudgetSpent,
     WaitReason,
 )
@@ -55,6 +57,10 @@ class Scheduler:
         self._shareable_prompt = shareable_prompt
         self._hashes: dict[str, tuple[int, list[int]]] = {}
 
+    def over(self, log: TokenSource) -> Scheduler:
+        """The same scheduler for a run whose tokens are in `log`."""
+        return type(self)(self.options, log, self._shareable_prompt)
+
     def plan(self, state: State) -> Plan:
         """The next step from `state`; an empty batch when nothing can run."""
         return _Planning(self, state).run()
@@ -79,14 +85,18 @@ class Scheduler:
     def match(self, state: State, request: Request) -> Match:
         if not self.may_share(request):
             return no_cache()
-        hashes = self.hashes_of(request, state.blocks.block_size)
-        return match(state, self._log, self._log.tokens_of(request.id), hashes)
+        size = state.blocks.block_size
+        found = match(state, self._log, self._log.tokens_of(request.id), self.hashes_of(request, size))
+        pure = request.pure_blocks(size)
+        if pure is None or len(found.blocks) <= pure:
+            return found
+        return Match(found.blocks[:pure], StagesDiffer(pure * size))
 
     def admission_order(self, state: State) -> Iterator[Request]:
         """Requests that wait to be admitted, first to be admitted first."""
         everyone = (state.requests[id_] for _, id_ in state.waiting)
         waiting = (request for request in everyone if request.leader is None)
-        if self.options.policy == "fcfs":
+        if state.policy == "fcfs":
             return waiting
         compared = islice(waiting, MOST_COMPARED)
         first = sorted(compared, key=lambda r: (-r.priority, -self._cached_blocks(state, r), r.arrival))
@@ -97,7 +107,20 @@ class Scheduler:
         if not self.may_share(request):
             return 0
         size = state.blocks.block_size
-        return len(state.tree.walk(self.hashes_of(request, size)[: (request.num_tokens - 1) // size]).blocks)
+        most = min(b for b in ((request.num_tokens - 1) // size, request.pure_blocks(size)) if b is not None)
+        return len(state.tree.walk(self.hashes_of(request, size)[:most]).blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class _HeadStart:
+    """`blocks` whose first `tokens` tokens are not computed again.
+
+    `source` is the request whose table they come from, or, where they come from the tree, why there are no more.
+    """
+
+    blocks: Sequence[int]
+    tokens: int
+    source: str | MatchEnd
 
 
 class _Planning:
@@ -238,19 +261,30 @@ class _Planning:
             return MaxRunning(samples, seats, self._options.max_running)
         if self._left == 0:
             return self._budget_spent(1)
-        found = self._still_cached(self._scheduler.match(self._state, request))
-        cached = len(found.blocks) * self._state.blocks.block_size
-        tokens = self._chunk(request.num_tokens - cached)
+        size = self._state.blocks.block_size
+        start = self._head_start(request)
+        tokens = self._chunk(request.num_tokens - start.tokens)
         if tokens == 0:
-            return self._budget_spent(request.num_tokens - cached)
-        own = blocks_for(request.num_tokens, self._state.blocks.block_size) - len(found.blocks)
-        need = own + copies_for(request.num_tokens, samples, self._state.blocks.block_size)
-        room = self._overlay.find(need, found.blocks)
+            return self._budget_spent(request.num_tokens - start.tokens)
+        own = blocks_for(request.num_tokens, size) - start.tokens // size
+        need = own + copies_for(request.num_tokens, samples, size)
+        room = self._overlay.find(need, start.blocks)
         if isinstance(room, Short):
             return NoFreeBlocks(need, room.free, room.evictable)
-        self._enter(request, found, own)
-        self._schedule(request, "prefill", cached, tokens)
+        self._enter(request, start, own)
+        self._schedule(request, "prefill", start.tokens, tokens)
         return None
+
+    def _head_start(self, request: Request) -> _HeadStart:
+        """What `request` need not compute: what its parent's table holds, or what is cached."""
+        found = self._still_cached(self._scheduler.match(self._state, request))
+        cached = len(found.blocks) * self._state.blocks.block_size
+        parent = self._running.get(request.parent or "")
+        inherited = 0 if parent is None else inheritable(request, parent)
+        if parent is None or inherited <= cached:
+            return _HeadStart(found.blocks, cached, found.end)
+        blocks = parent.table[: blocks_for(inherited, self._state.blocks.block_size)]
+        return _HeadStart(blocks, inherited, parent.id)
 
     def _still_cached(self, found: Match) -> Match:
         """`found` without what this very plan has evicted since."""
@@ -261,34 +295,51 @@ class _Planning:
                 return Match(found.blocks[:index], gone)
         return found
 
-    def _enter(self, request: Request, found: Match, need: int) -> None:
+    def _enter(self, request: Request, start: _HeadStart, need: int) -> None:
         free = self._overlay.free
-        cached = len(found.blocks) * self._state.blocks.block_size
-        self._overlay.hold(found.blocks)
-        self._emit(
-            ev.PrefixMatched,
-            request=request.id,
-            blocks=tuple(found.blocks),
-            tokens=cached,
-            looked_up=request.num_tokens,
-            end=found.end,
-        )
+        self._overlay.hold(start.blocks)
+        self._emit_start(request, start)
         room = self._overlay.find(need)
         assert isinstance(room, Room)
         self._evict(room.victims, request)
         self._overlay.take(room, request.id)
-        self._emit(ev.Allocated, request=request.id, index=len(found.blocks), blocks=room.blocks)
+        self._emit_own(request, start, room.blocks)
         self._emit(
             ev.Admitted,
             request=request.id,
-            resumed=request.preemptions > 0 or request.output_tokens > 0,
-            cached_tokens=cached,
+            resumed=request.preemptions > 0 or (request.parent is None and request.output_tokens > 0),
+            cached_tokens=start.tokens,
             tokens=request.num_tokens,
             need_blocks=need,
             free_blocks=free,
         )
         self._running[request.id] = request
         self._scheduler.forget(request.id)
+
+    def _emit_start(self, request: Request, start: _HeadStart) -> None:
+        blocks, tokens = tuple(start.blocks), start.tokens
+        if isinstance(start.source, str):
+            self._emit(ev.Inherited, request=request.id, source=start.source, blocks=blocks, tokens=tokens)
+            return
+        self._emit(
+            ev.PrefixMatched,
+            request=request.id,
+            blocks=blocks,
+            tokens=tokens,
+            looked_up=request.num_tokens,
+            end=start.source,
+        )
+
+    def _emit_own(self, request: Request, start: _HeadStart, blocks: tuple[int, ...]) -> None:
+        """The blocks it may write to: a copy of the shared one that it starts in the middle of, and new ones."""
+        used = start.tokens % self._state.blocks.block_size
+        if used:
+            index, source = len(start.blocks) - 1, start.blocks[-1]
+            self._overlay.release((source,))
+            self._emit(ev.Copied, request=request.id, index=index, source=source, block=blocks[0], tokens=used)
+            blocks = blocks[1:]
+        if blocks:
+            self._emit(ev.Allocated, request=request.id, index=len(start.blocks), blocks=blocks)
 
     def _samples(self, request: Request) -> int:
         """How many requests will run on this one's prefill: itself and the samples that wait for it."""
@@ -339,6 +390,14 @@ class _Planning:
 def blocks_for(tokens: int, block_size: int) -> int:
     """Blocks that hold `tokens` tokens."""
     return -(-tokens // block_size)
+
+
+def inheritable(request: Request, parent: Request) -> int:
+    """How many of a fork's tokens are in its parent's table as the fork would compute them; never its last."""
+    most = min(parent.computed, request.num_tokens - 1, request.forked_at)
+    if request.pure_tokens is None or request.pure_tokens == parent.pure_tokens:
+        return most
+    return min(most, request.pure_tokens)
 
 
 def copies_for(tokens: int, samples: int, block_size: int) -> int:

@@ -18,7 +18,7 @@ from engine.ids import request_code, sibling_ids
 from engine.kv.blocks import NO_NODE, Blocks
 from engine.kv.eviction import POLICIES, EvictionOrder
 from engine.kv.radix import Ghost, RadixTree
-from engine.params import SamplingParams
+from engine.params import EngineOptions, Policy, SamplingParams
 from engine.reasons import Arrived, AwaitsPrefill, BehindOlder, RolledBack, WaitReason
 
 
@@ -44,6 +44,9 @@ class Request:
     prompt_tokens: int
     num_tokens: int  # prompt and output so far
     submitted_step: int
+    parent: str | None = None  # of a fork
+    forked_at: int = 0  # a fork's tokens before this position are its parent's
+    pure_tokens: int | None = None  # KV of later positions is its own: their stages are scaled
     state: RequestState = RequestState.WAITING
     state_step: int = 0  # when it entered `state`
     computed: int = 0  # positions whose KV is in `table`
@@ -61,6 +64,10 @@ class Request:
     def pending(self) -> int:
         """Positions still to compute before the next token can be chosen."""
         return self.num_tokens - self.computed
+
+    def pure_blocks(self, block_size: int) -> int | None:
+        """How many leading blocks may be shared through the tree; None when all may."""
+        return None if self.pure_tokens is None else self.pure_tokens // block_size
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -85,8 +92,9 @@ class Totals:
 class State:
     """Everything a plan depends on, at one point of the event stream."""
 
-    def __init__(self, num_blocks: int, block_size: int, eviction: str = "lru") -> None:
+    def __init__(self, num_blocks: int, block_size: int, eviction: str = "lru", policy: Policy = "fcfs") -> None:
         self.branch = 0
+        self.policy = policy
         self.step = 0  # the latest step, under way while `batch` is not empty
         self.blocks = Blocks(num_blocks, block_size)
         self.tree = RadixTree(self.blocks)
@@ -99,6 +107,11 @@ class State:
         self.next_request = 1
         self.next_arrival = 0
         self.totals = Totals()
+
+    @classmethod
+    def at_start(cls, num_blocks: int, options: EngineOptions) -> State:
+        """An empty engine under `options`."""
+        return cls(num_blocks, options.block_size, options.eviction, options.policy)
 
     # -- the fold ------------------------------------------------------------------------------------
 
@@ -155,6 +168,30 @@ class State:
         if event.sample == 0:
             self.next_request += 1
         self.totals.submitted += 1
+
+    def _forked(self, event: ev.Forked) -> None:
+        request = Request(
+            event.request, event.arrival, event.priority, event.sample, 1, None, event.params,
+            event.prompt_tokens, event.at_position + len(event.appended), event.step, event.parent,
+            event.at_position, None if event.intervened is None else event.intervened.start,
+        )  # fmt: skip
+        self.requests[request.id] = request
+        self._enqueue(request, RequestState.WAITING, Arrived())
+        self.next_arrival = event.arrival + 1
+        self.next_request += 1
+        self.totals.submitted += 1
+
+    def _inherited(self, event: ev.Inherited) -> None:
+        request = self.requests[event.request]
+        assert not request.table
+        self.blocks.hold(event.blocks, event.step)
+        request.table.extend(event.blocks)
+
+    def _policy_changed(self, event: ev.PolicyChanged) -> None:
+        self.policy = event.policy
+
+    def _branched(self, event: ev.Branched) -> None:
+        self.branch = event.branch
 
     def _waiting(self, event: ev.Waiting) -> None:
         self._explain(self.requests[event.request], event.reason)
@@ -336,6 +373,10 @@ class State:
 
 _APPLY: Mapping[type[ev.Event], Callable[[State, Any], None]] = {
     ev.Submitted: State._submitted,
+    ev.Forked: State._forked,
+    ev.Inherited: State._inherited,
+    ev.PolicyChanged: State._policy_changed,
+    ev.Branched: State._branched,
     ev.Waiting: State._waiting,
     ev.PrefixMatched: State._prefix_matched,
     ev.Evicted: State._evicted,

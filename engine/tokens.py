@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from engine import events as ev
+from engine.interventions import Intervened
+from engine.params import SamplingParams
 
 
 class TokenSource(Protocol):
@@ -17,22 +20,52 @@ class TokenSource(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asked for when it arrived: needed to fork it, and to compute it again, when it is gone."""
+
+    prompt_tokens: int
+    params: SamplingParams
+    sample: int = 0
+    priority: int = 0
+    intervened: Intervened | None = None
+
+
 class TokenLog:
-    """Token ids folded from `submitted` and `token` events."""
+    """Token ids folded from `submitted`, `forked` and `token` events."""
 
     def __init__(self) -> None:
         self._tokens: dict[str, array[int]] = {}
-        self._prompt_tokens: dict[str, int] = {}
+        self._asked: dict[str, Asked] = {}
 
     def apply(self, event: ev.Event) -> None:
         if isinstance(event, ev.Token):
             self._tokens[event.request].append(event.token)
         elif isinstance(event, ev.Submitted):
-            self._tokens[event.request] = array("i", event.prompt_ids)
-            self._prompt_tokens[event.request] = len(event.prompt_ids)
+            prompt = event.prompt_ids
+            self.add(event.request, prompt, Asked(len(prompt), event.params, event.sample, event.priority))
+        elif isinstance(event, ev.Forked):
+            tokens = (*self._tokens[event.parent][: event.at_position], *event.appended)
+            asked = Asked(event.prompt_tokens, event.params, event.sample, event.priority, event.intervened)
+            self.add(event.request, tokens, asked)
+
+    def add(self, request: str, tokens: Sequence[int], asked: Asked) -> None:
+        """Know `tokens` as those of `request` so far."""
+        self._tokens[request] = array("i", tokens)
+        self._asked[request] = asked
+
+    def __contains__(self, request: str) -> bool:
+        return request in self._tokens
 
     def tokens_of(self, request: str) -> Sequence[int]:
         return self._tokens[request]
 
+    def asked(self, request: str) -> Asked:
+        return self._asked[request]
+
     def prompt_tokens_of(self, request: str) -> int:
-        return self._prompt_tokens[request]
+        return self._asked[request].prompt_tokens
+
+    def intervened_of(self, request: str) -> Intervened | None:
+        """The stages that are scaled for `request`."""
+        return self._asked[request].intervened

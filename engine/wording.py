@@ -12,6 +12,7 @@ from typing import Any, Final
 from engine import events as ev
 from engine import reasons as why_
 from engine.details import Stage
+from engine.interventions import Scale
 from engine.reasons import FinishDetail, Reason
 from engine.sanitise import display_text
 
@@ -81,9 +82,8 @@ def _block_not_full(reason: why_.BlockNotFull, _text: TokenText) -> str:
 
 
 def _evicted_earlier(reason: why_.EvictedEarlier, _text: TokenText) -> str:
-    return (
-        f"the block at position {reason.position} was evicted in step {reason.evicted_step}"
-        f" to make room for request {reason.for_request}"
+    return f"the block at position {reason.position} was evicted in step {reason.evicted_step}" + (
+        f" to make room for request {reason.for_request}" if reason.for_request else " by hand"
     )
 
 
@@ -92,6 +92,10 @@ def _last_token_needed(reason: why_.LastTokenNeeded, _text: TokenText) -> str:
         f"the block at position {reason.position} is cached too, but the last prompt token must be computed:"
         " its logits choose the first new one"
     )
+
+
+def _stages_differ(reason: why_.StagesDiffer, _text: TokenText) -> str:
+    return f"from position {reason.position} on its stages are scaled, and so its keys and values are its own"
 
 
 def _needed_blocks(reason: why_.NeededBlocks, _text: TokenText) -> str:
@@ -115,7 +119,9 @@ _REASONS: Final[Mapping[type[Reason], Callable[[Any, TokenText], str]]] = {
     why_.EvictedEarlier: _evicted_earlier,
     why_.LastTokenNeeded: _last_token_needed,
     why_.CacheOff: lambda _reason, _text: "the prefix cache is off",
+    why_.StagesDiffer: _stages_differ,
     why_.NeededBlocks: _needed_blocks,
+    why_.ByHand: lambda _reason, _text: "by hand",
 }
 
 
@@ -139,6 +145,48 @@ def _submitted(event: ev.Submitted, _text: TokenText) -> str:
     return f"request {event.request}{which} arrives: {prompt}, at most {params.max_tokens} to generate, {chosen}"
 
 
+def _forked(event: ev.Forked, text: TokenText) -> str:
+    changes = " and ".join(_change_words(event, change, text) for change in event.changed) or "nothing changed"
+    where = f"request {event.request} forks from {event.parent} at position {event.at_position}"
+    return f"{where}, with {changes}"
+
+
+def _change_words(event: ev.Forked, change: ev.Change, text: TokenText) -> str:
+    match change:
+        case "token":
+            return f"{_quoted(event.appended[0], text)} as its token there"
+        case "prompt":
+            return f"another end of the prompt ({plural(len(event.appended), 'token')})"
+        case "params":
+            return "other sampling settings"
+        case "stages":
+            assert event.intervened is not None
+            return ", ".join(scale_words(scale) for scale in event.intervened.scales)
+
+
+def scale_words(scale: Scale) -> str:
+    """A scaled stage: `layer 4 head 3 switched off`."""
+    part = {"attn_out": "attention", "attn_proj": "attention", "mlp_out": "MLP"}.get(scale.stage, scale.stage)
+    what = part if scale.head is None else f"head {scale.head}" + ("" if part == "attention" else f" of {part}")
+    return f"layer {scale.layer} {what} " + ("switched off" if scale.factor == 0 else f"times {scale.factor:g}")
+
+
+def _inherited(event: ev.Inherited, _text: TokenText) -> str:
+    return (
+        f"fork {event.request} starts on {_blocks(event.blocks)} of {event.source}:"
+        f" {plural(event.tokens, 'token')} it need not compute"
+    )
+
+
+def _branched(event: ev.Branched, _text: TokenText) -> str:
+    where = f"branch {event.branch} begins after step {event.step} of branch {event.parent}"
+    if event.replayed_steps:
+        return f"{where}: {plural(event.replayed_steps, 'recorded step')} run again to have its KV back"
+    if event.recomputed_tokens:
+        return f"{where}: the KV of {plural(event.recomputed_tokens, 'token')} was lost and is computed again"
+    return f"{where}: all its KV was still in place"
+
+
 def _waiting(event: ev.Waiting, text: TokenText) -> str:
     return f"request {event.request} waits: {why(event.reason, text)}"
 
@@ -151,8 +199,9 @@ def _prefix_matched(event: ev.PrefixMatched, text: TokenText) -> str:
 
 def _evicted(event: ev.Evicted, _text: TokenText) -> str:
     hits = "never hit" if event.hits == 0 else f"hit {event.hits}×"
+    cause = f"to make room for request {event.for_request}" if event.for_request else "by hand"
     return (
-        f"{_blocks(event.blocks)} evicted from node {event.node} to make room for request {event.for_request}:"
+        f"{_blocks(event.blocks)} evicted from node {event.node} {cause}:"
         f" {plural(event.tokens, 'token')} lost, last used in step {event.last_use_step}, {hits} ({event.policy})"
     )
 
@@ -178,11 +227,16 @@ def _admitted(event: ev.Admitted, _text: TokenText) -> str:
 
 def _preempted(event: ev.Preempted, text: TokenText) -> str:
     reason = event.reason
+    if isinstance(reason, why_.ByHand):
+        return f"request {event.request} is preempted {why(reason, text)}; {_given_up(event)}"
     itself = f"it {_room(reason.need, reason.free, reason.evictable)}, and came last itself"
     cause = itself if reason.for_request == event.request else why(reason, text)
+    return f"request {event.request} is preempted: {cause}; {_given_up(event)}"
+
+
+def _given_up(event: ev.Preempted) -> str:
     return (
-        f"request {event.request} is preempted: {cause};"
-        f" it gives up {plural(event.released_blocks, 'block')},"
+        f"it gives up {plural(event.released_blocks, 'block')},"
         f" at most {plural(event.recompute_tokens, 'token')} to compute again"
     )
 
@@ -269,6 +323,10 @@ def _step_failed(event: ev.StepFailed, _text: TokenText) -> str:
 
 _SENTENCES: Final[Mapping[type[ev.Event], Callable[[Any, TokenText], str]]] = {
     ev.Submitted: _submitted,
+    ev.Forked: _forked,
+    ev.Inherited: _inherited,
+    ev.PolicyChanged: lambda event, _text: f"from here on requests are admitted by policy {event.policy}",
+    ev.Branched: _branched,
     ev.Waiting: _waiting,
     ev.PrefixMatched: _prefix_matched,
     ev.Evicted: _evicted,

@@ -28,7 +28,7 @@ class Ledger:
 
     def __init__(self, header: Header, vocabulary: Vocabulary, keyframe_every: int = MAX_EVENTS) -> None:
         self.rows = Rows()
-        self.state = State(header.num_blocks, header.options.block_size, header.options.eviction)
+        self.state = State.at_start(header.num_blocks, header.options)
         self.seq = 0
         self._keyframe_every = keyframe_every
         self._phases = Phases(self.rows)

@@ -85,8 +85,7 @@ class Seeker:
         """An empty engine, or where the branch left its parent."""
         row = find_branch(self._connection, branch)
         if row.parent is None or row.parent_step is None:
-            options = self._header.options
-            return State(self._header.num_blocks, options.block_size, options.eviction)
+            return State.at_start(self._header.num_blocks, self._header.options)
         state = self.fresh_state_at(row.parent, row.parent_step)
         state.branch = branch
         return state

@@ -11,10 +11,12 @@ from array import array
 from collections.abc import Callable, Sequence
 
 from engine.engine import Engine, Sink
-from engine.execution import NO_DETAILS, Job, Limits, Outcome, Slice
+from engine.execution import NO_DETAILS, Job, Limits, Outcome, Point, Slice
+from engine.kv.writes import WriteClock
 from engine.params import EngineOptions, RequestSpec, SamplingParams
 from engine.protocol import Inspect, Inspection
 from engine.state import State
+from engine.timeline import MemoryTimeline
 from engine.tokens import TokenLog
 
 VOCAB = 50
@@ -52,9 +54,16 @@ class ScriptedExecutor:
         self.slots = [UNWRITTEN] * (num_blocks * block_size)
         self.fault: Callable[[], None] = lambda: None
         self.fault_at_choice: BaseException | None = None
+        self.writes = WriteClock(len(self.slots))
+
+    def begin(self, job: Job) -> ScriptedForward:
+        return ScriptedForward(self, job)
 
     def execute(self, job: Job) -> Outcome:
+        self.writes.tick()
         for copy in job.copies:
+            start = copy.block * self.block_size
+            self.writes.wrote(slice(start, start + copy.tokens))
             for offset in range(copy.tokens):
                 moved = self.slots[copy.source * self.block_size + offset]
                 self.slots[copy.block * self.block_size + offset] = moved
@@ -62,6 +71,7 @@ class ScriptedExecutor:
             for position, token in enumerate(part.token_ids, part.work.start):
                 before = self.slots[self._slot(part, position - 1)] if position else 0
                 self.slots[self._slot(part, position)] = slot_value(before, token)
+                self.writes.wrote([self._slot(part, position)])
         self.fault()
         if job.choices and self.fault_at_choice is not None:
             raise self.fault_at_choice
@@ -82,6 +92,23 @@ class ScriptedExecutor:
         return [self.slots[self._slot(part, position)] for position in range(part.work.stop)]
 
 
+class ScriptedForward:
+    """A pass without stages: it can be begun, and finished."""
+
+    def __init__(self, executor: ScriptedExecutor, job: Job) -> None:
+        self.job = job
+        self._executor = executor
+
+    def next(self) -> Point | None:
+        return None
+
+    def rows(self, request: str, stage: str) -> slice:
+        raise KeyError(request, stage)
+
+    def finish(self) -> Outcome:
+        return self._executor.execute(self.job)
+
+
 def scripted_engine(
     num_blocks: int = 64,
     sink: Sink | None = None,
@@ -92,7 +119,8 @@ def scripted_engine(
     chosen = EngineOptions(**options)  # type: ignore[arg-type]
     executor = ScriptedExecutor(num_blocks, chosen.block_size)
     limits = Limits(max_context, VOCAB, shareable_prompt=shareable_prompt)
-    return Engine(executor, limits, num_blocks, chosen, sink)
+    timeline = sink if isinstance(sink, MemoryTimeline) else None
+    return Engine(executor, limits, num_blocks, chosen, sink, timeline=timeline)
 
 
 def spec(prompt: Sequence[int], max_tokens: int = 8, n: int = 1, priority: int = 0) -> RequestSpec:

@@ -14,6 +14,7 @@ from engine import events as ev
 from engine.engine import Engine, StepFailedError
 from engine.execution import DetailsOf
 from engine.kv import radix
+from engine.params import Policy
 from engine.state import State
 from tests.scripted import ScriptedExecutor, expected_output, scripted_engine, spec
 
@@ -33,8 +34,8 @@ class Recorded:
     def close(self) -> None:
         pass
 
-    def fold(self, num_blocks: int, block_size: int) -> State:
-        state = State(num_blocks, block_size)
+    def fold(self, num_blocks: int, block_size: int, policy: Policy = "fcfs") -> State:
+        state = State(num_blocks, block_size, policy=policy)
         state.apply_all([ev.decode(line) for line in self.lines])
         return state
 
@@ -103,7 +104,7 @@ def test_tokens_do_not_depend_on_the_schedule(arrivals, setup, slack, data) -> N
         for sample, (id_, output) in enumerate(zip(ids, outputs(engine, ids, prompt), strict=True)):
             reference = expected_output(prompt, count, sample)
             assert output == (reference[: len(output)] if id_ in aborted else reference)
-    folded = sink.fold(engine.state.blocks.num_blocks, size)
+    folded = sink.fold(engine.state.blocks.num_blocks, size, setup["policy"])
     assert keyframe.pack(folded) == keyframe.pack(engine.state)
 
 
@@ -184,7 +185,7 @@ def test_a_failed_step_leaves_no_false_prefix_hit(batch, setup, failing) -> None
         for sample, (id_, output) in enumerate(zip(ids, outputs(engine, ids, prompt), strict=True)):
             reference = expected_output(prompt, count, sample)
             assert output == (reference[: len(output)] if id_ in ended else reference)
-    assert keyframe.pack(sink.fold(blocks, size)) == keyframe.pack(engine.state)
+    assert keyframe.pack(sink.fold(blocks, size, setup["policy"])) == keyframe.pack(engine.state)
 
 
 def _fault(executor: ScriptedExecutor, engine: Engine):

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from engine import protocol as pr
 from engine.capture import Captured, CaptureSpec, LayerRange, TensorKey, Wanted, parse, wanted
-from engine.capturing import run_capturing
+from engine.capturing import Keeper
 from engine.engine import Engine
 from engine.execution import Choice
 from engine.executor import TorchExecutor
@@ -250,9 +250,12 @@ def test_captured_attention_is_what_a_probe_finds_in_the_same_pass(
             for at, (request, tokens) in enumerate(work)
         ]
         with torch.inference_mode():
-            logits, taken = run_capturing(
-                paged.decoder, paged.pool, batch, choices, wanted(("attn", "resid:1", "logits"), 3)
-            )
+            asked = wanted(("attn", "resid:1", "logits"), 3)
+            keeper = Keeper(paged.decoder, paged.pool, batch, choices, asked)
+            for layer, stage, tensor in paged.decoder.stages(batch, paged.pool):
+                keeper.at(layer, stage, tensor)
+                logits = tensor
+            taken = keeper.taken
         patterns = {
             (request.name, layer): PatternProbe(layer, request.name, rows=(tokens - 1,))
             for request, tokens in work

@@ -128,7 +128,7 @@ def test_slots_name_the_step_and_the_request_that_computed_them(record: Record) 
     """Against a fold, event by event, of who wrote what into which slot."""
     desk = desk_on(record, 0)
     about = record.about
-    state = State(about.num_blocks, about.options.block_size, about.options.eviction)
+    state = State.at_start(about.num_blocks, about.options)
     truth: list[dict[int, tuple[int, str]]] = [{} for _ in range(about.num_blocks)]
     for step in range(record.last_step + 1):
         for row in record.events_of(step):

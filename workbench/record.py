@@ -78,8 +78,7 @@ class Record:
         """The bookkeeping after `step`. Do not change it; the two returned last stay as they are."""
         if step >= 0:
             return self.session.state_at(step, self.branch)
-        options = self.about.options
-        return State(self.about.num_blocks, options.block_size, options.eviction)
+        return State.at_start(self.about.num_blocks, self.about.options)
 
     def events_of(self, step: int) -> Sequence[EventRow]:
         """Everything said with this step number, in order; what was said between it and the next too."""

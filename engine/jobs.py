@@ -1,0 +1,42 @@
+"""From bookkeeping to a job: the tokens, tables and choices of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine import events as ev
+from engine.execution import Choice, Job, Slice
+from engine.state import Request, State
+from engine.tokens import TokenLog
+
+
+@dataclass(frozen=True, slots=True)
+class JobMaker:
+    """Makes jobs of batches that `state` has scheduled; `log` knows the tokens."""
+
+    state: State
+    log: TokenLog
+
+    def job(self, plan: Sequence[ev.Event], batch: Sequence[ev.Work]) -> Job:
+        """The job of a step whose `plan` is applied."""
+        slices = [self._slice(work) for work in batch]
+        choices = [choice for row, work in enumerate(batch) for choice in self._choices(row, work)]
+        return Job([event for event in plan if isinstance(event, ev.Copied)], slices, choices)
+
+    def _slice(self, work: ev.Work) -> Slice:
+        tokens = self.log.tokens_of(work.request)[work.start : work.stop]
+        request = self.state.requests[work.request]
+        intervened = self.log.intervened_of(work.request)
+        return Slice(work, tokens, request.table, request.prompt_tokens, intervened)
+
+    def _choices(self, row: int, work: ev.Work) -> list[Choice]:
+        """Whose next token the last row of `work` chooses: its request, and samples that wait for its prefill."""
+        request = self.state.requests[work.request]
+        if work.stop < request.num_tokens:
+            return []
+        return [self._choice(row, other) for other in (request, *self.state.heirs(request))]
+
+    def _choice(self, row: int, request: Request) -> Choice:
+        tokens = self.log.tokens_of(request.id)
+        return Choice(request.id, row, request.sample, request.params, request.prompt_tokens, tokens)
