@@ -274,6 +274,10 @@ class Engine:
         """What `rewind` would do, doing nothing. Raises OptionError as it does."""
         return self._rewinder.cost(self.state.branch if branch is None else branch, step, exact)
 
+    def way(self) -> dict[int, int]:
+        """The branches that led here, each with the last step that is part of the way."""
+        return self._rewinder.way(self.state.branch, self.state.step)
+
     def _stand_at(self, past: Past) -> None:
         for request in {*self.state.requests, *past.state.requests}:
             self._forget(request)

@@ -13,7 +13,7 @@ from typing import BinaryIO, Literal
 
 from engine import protocol as pr
 from engine.engine import Engine
-from engine.workload import Encode, Feeder, to_spec
+from engine.workload import Encode, EncodeText, Feeder, to_fork, to_spec
 
 REPORT_EVERY_S = 1 / 30
 
@@ -24,6 +24,7 @@ class Opened:
 
     engine: Engine
     encode: Encode
+    encode_text: EncodeText
     feeder: Feeder
     session: str
     flush: Callable[[], None]
@@ -112,9 +113,41 @@ class Host:
                 self._abort(request)
             case pr.Inspect():
                 return self._engine.inspect(command)
+            case pr.Fork(fork=fork):
+                request = self._engine.fork(to_fork(fork, self._opened.encode_text))
+                self._opened.flush()
+                return pr.Reply(id=command.id, requests=(request,))
+            case pr.Rewind():
+                return self._rewind(command)
+            case pr.Preempt(request=request):
+                self._change(lambda: self._engine.preempt(request))
+            case pr.Evict(block=block):
+                self._change(lambda: self._engine.evict(block))
+            case pr.SetPolicy(policy=policy):
+                self._change(lambda: self._engine.set_policy(policy))
             case _:
                 raise ValueError(f"{type(command).__name__} is not possible now")
         return pr.Reply(id=command.id)
+
+    def _change(self, change: Callable[[], None]) -> None:
+        change()
+        self._opened.flush()
+
+    def _rewind(self, command: pr.Rewind) -> pr.Rewound:
+        self._opened.flush()  # the past is read from the session
+        step, branch, exact = command.step, command.branch, command.exact
+        if command.dry:
+            found = self._engine.cost_of_rewind(step, branch, exact=exact)
+        else:
+            self._pause("paused")
+            found = self._engine.rewind(step, branch, exact=exact)
+            self._opened.feeder.rewind(self._engine)
+            self._opened.flush()
+            self._report("paused")
+        return pr.Rewound(
+            id=command.id, branch=found.branch, step=found.step, recomputed_tokens=found.recomputed_tokens,
+            replayed_steps=found.replayed_steps, replayed_from=found.replayed_from, done=not command.dry,
+        )  # fmt: skip
 
     def _go(self, steps: float) -> None:
         if not self._to_go:

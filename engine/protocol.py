@@ -10,7 +10,8 @@ from typing import BinaryIO, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from engine.params import EngineOptions, SamplingParams
+from engine.interventions import Scale
+from engine.params import EngineOptions, Policy, SamplingParams
 
 MAX_FRAME_BYTES = 1 << 30
 _LENGTH = struct.Struct("<I")
@@ -39,17 +40,46 @@ class RequestText(msgspec.Struct, frozen=True):
     line: int = 0  # of the workload file it came from, 0 when it came from none
 
 
+class ForkText(msgspec.Struct, frozen=True):
+    """A fork before it is encoded: `engine.forking.ForkSpec`, with text where that has token ids.
+
+    The other token at `at_position` is `token`, or `text`, which must be one token; `prompt_end` (or
+    `prompt_ids`) stands in the place of the prompt's tokens from there on.
+    """
+
+    parent: str
+    at_position: int
+    token: int | None = None
+    text: str | None = None
+    prompt_end: str | None = None
+    prompt_ids: tuple[int, ...] | None = None
+    params: SamplingParams | None = None
+    scales: tuple[Scale, ...] = ()
+
+
 # -- commands ------------------------------------------------------------------------------------------
 
 
+class Resume(msgspec.Struct, frozen=True):
+    """Go on from the end of `step` of `branch` of a recording: a copy of it grows, it stays as it is."""
+
+    recording: str
+    branch: int
+    step: int
+
+
 class Open(Message, frozen=True):
-    """Load the model in folder `model`, record to `session`, and queue `workload`. Comes first, once."""
+    """Load the model in folder `model`, record to `session`, and queue `workload`. Comes first, once.
+
+    With `resume` the session begins as a copy of a recording, whose options hold, and a branch of it.
+    """
 
     model: str
     session: str
     options: EngineOptions
     workload: tuple[RequestText, ...] = ()
     force: bool = False
+    resume: Resume | None = None
 
 
 class Submit(Message, frozen=True):
@@ -58,6 +88,42 @@ class Submit(Message, frozen=True):
 
 class Abort(Message, frozen=True):
     request: str
+
+
+class Fork(Message, frozen=True):
+    """Queue a request that goes on from a position of another one with something changed."""
+
+    fork: ForkText
+
+
+class Rewind(Message, frozen=True):
+    """Go back to the end of `step` of `branch` (None: the present one) and open a branch there.
+
+    With `dry` only say what it would take. Answered by `Rewound`.
+    """
+
+    step: int
+    branch: int | None = None
+    exact: bool = False
+    dry: bool = False
+
+
+class Preempt(Message, frozen=True):
+    """Take its blocks from a running request, as if another needed them."""
+
+    request: str
+
+
+class Evict(Message, frozen=True):
+    """Drop a cached block, and all that follow it in the tree."""
+
+    block: int
+
+
+class SetPolicy(Message, frozen=True):
+    """Admit requests in another order from the next step on."""
+
+    policy: Policy
 
 
 class Step(Message, frozen=True):
@@ -93,7 +159,9 @@ class Close(Message, frozen=True):
     """Finish the step, close the session and exit. The end of the channel means the same."""
 
 
-Command: TypeAlias = Open | Submit | Abort | Step | Run | Pause | Inspect | Close
+Command: TypeAlias = (
+    Open | Submit | Abort | Fork | Rewind | Preempt | Evict | SetPolicy | Step | Run | Pause | Inspect | Close
+)
 
 
 # -- answers -------------------------------------------------------------------------------------------
@@ -127,6 +195,21 @@ class Reply(Message, frozen=True):
 
     error: str | None = None
     requests: tuple[str, ...] = ()
+
+
+class Rewound(Message, frozen=True):
+    """The engine stands (`done`), or would stand, after `step` in the new `branch`.
+
+    KV of `recomputed_tokens` positions was lost and computed again, or `replayed_steps` recorded steps were
+    run again from step `replayed_from` on.
+    """
+
+    branch: int
+    step: int
+    recomputed_tokens: int
+    replayed_steps: int
+    replayed_from: int
+    done: bool
 
 
 class Inspection(Message, frozen=True):
@@ -174,7 +257,7 @@ class Closed(Message, frozen=True):
     session: str
 
 
-Answer: TypeAlias = Loading | Ready | Progress | Reply | Inspection | Fatal | Closed
+Answer: TypeAlias = Loading | Ready | Progress | Reply | Rewound | Inspection | Fatal | Closed
 
 M = TypeVar("M")
 _commands: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)

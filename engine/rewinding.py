@@ -70,6 +70,15 @@ class Rewinder:
         """The engine stands after `step` of `parent`, in a new branch."""
         self._branches[branch] = _Ticks(parent, step, array("q", [self._executor.writes.now]))
 
+    def way(self, branch: int, step: int) -> dict[int, int]:
+        """The branches that lead to `step` of `branch`, each with the last step that is part of the way."""
+        found: dict[int, int] = {}
+        at: int | None = branch
+        while at is not None and (ticks := self._branches.get(at)) is not None:
+            found[at] = step
+            at, step = ticks.parent, min(step, ticks.base)
+        return found
+
     def cost(self, branch: int, step: int, exact: bool) -> Rewound:
         """What `back_to` would do."""
         new = self._history.last_branch() + 1

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from engine.forking import ForkSpec
 from engine.params import OptionError, RequestSpec, SamplingParams
-from engine.protocol import RequestText
+from engine.protocol import ForkText, RequestText
 
 if TYPE_CHECKING:
     from engine.engine import Engine
 
 Encode = Callable[[RequestText], Sequence[int]]
+EncodeText = Callable[[str], Sequence[int]]  # plain text, without special tokens
 
 
 class WorkloadError(ValueError):
@@ -86,6 +87,19 @@ def to_spec(request: RequestText, encode: Encode) -> RequestSpec:
     return RequestSpec(ids, request.params, request.n, request.priority)
 
 
+def to_fork(fork: ForkText, encode: EncodeText) -> ForkSpec:
+    """`fork` with its text as token ids. Raises OptionError where `text` is not one token."""
+    token, prompt_ids = fork.token, fork.prompt_ids
+    if fork.text is not None:
+        ids = encode(fork.text)
+        if len(ids) != 1:
+            raise OptionError(f"{fork.text!r} is {len(ids)} tokens: give text that is one, or a token id")
+        (token,) = ids
+    if fork.prompt_end is not None:
+        prompt_ids = tuple(encode(fork.prompt_end))
+    return ForkSpec(fork.parent, fork.at_position, token, prompt_ids, fork.params, fork.scales)
+
+
 def check_workload(requests: Sequence[RequestText], engine: Engine, encode: Encode) -> None:
     """Raise WorkloadError for the first request that can never run on `engine`."""
     for number, request in enumerate(requests, 1):
@@ -103,17 +117,35 @@ class Feeder:
     """
 
     def __init__(self, requests: Sequence[RequestText], encode: Encode) -> None:
-        self._pending = deque(sorted(requests, key=lambda request: request.arrival_step))
+        self._requests = sorted(requests, key=lambda request: request.arrival_step)
+        self._next = 0
+        self._fed: list[_Fed] = []
         self._encode = encode
 
     def feed(self, engine: Engine) -> None:
         """Submit everything that is due after the engine's latest step."""
         due = engine.state.step
-        while self._pending and (self._pending[0].arrival_step <= due or not engine.busy):
-            request = self._pending.popleft()
+        while not self.empty and (self._requests[self._next].arrival_step <= due or not engine.busy):
+            request = self._requests[self._next]
             due = max(due, request.arrival_step)
+            self._fed.append(_Fed(self._next, engine.state.branch, engine.state.step))
+            self._next += 1
             engine.submit(to_spec(request, self._encode))
+
+    def rewind(self, engine: Engine) -> None:
+        """Go back with the engine: what had not arrived by then is still to come."""
+        way = engine.way()
+        there = [fed.number for fed in self._fed if fed.step <= way.get(fed.branch, -1)]
+        self._next = max(there, default=-1) + 1
 
     @property
     def empty(self) -> bool:
-        return not self._pending
+        return self._next == len(self._requests)
+
+
+class _Fed(NamedTuple):
+    """Request `number` of the workload was submitted after `step` of `branch`."""
+
+    number: int
+    branch: int
+    step: int

@@ -25,13 +25,17 @@ def encode(request: pr.RequestText) -> list[int]:
     return [ord(character) % 50 for character in text]
 
 
+def encode_text(text: str) -> list[int]:
+    return [ord(character) % 50 for character in text]
+
+
 def open_session(command: pr.Open, announce: Announce) -> Opened:
     if command.model == "missing":
         raise ValueError("missing: no such folder")
     announce(pr.Loading(doing="reading the script"))
     writer = writer_on(Path(command.session), ABOUT)
     engine = engine_on(writer, ABOUT)
-    return Opened(engine, encode, Feeder(command.workload, encode), command.session, writer.write)
+    return Opened(engine, encode, encode_text, Feeder(command.workload, encode), command.session, writer.write)
 
 
 if __name__ == "__main__":

@@ -15,13 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import events as ev
 from engine import protocol as pr
 from engine.client import EngineClient
 from engine.engine import Engine
-from engine.execution import DetailsOf
 from engine.host import Announce, Opened, serve
 from engine.params import EngineOptions, SamplingParams
+from engine.timeline import MemoryTimeline
 from engine.workload import Feeder, WorkloadError, check_workload, parse_workload
 from tests.scripted import ScriptedExecutor, scripted_engine
 
@@ -30,10 +29,15 @@ def encode(request: pr.RequestText) -> list[int]:
     return [ord(character) % 50 for character in request.prompt or ""]
 
 
-class Served:
+def encode_text(text: str) -> list[int]:
+    return [ord(character) % 50 for character in text]
+
+
+class Served(MemoryTimeline):
     """A host on a thread, with pipes in between."""
 
     def __init__(self, workload: Sequence[pr.RequestText] = ()) -> None:
+        super().__init__(32, EngineOptions(block_size=4))
         self.engine = scripted_engine(32, self, block_size=4)
         self.closed = 0
         self.disk_full = False
@@ -53,17 +57,11 @@ class Served:
             raise ValueError("broken: has no\nconfig.json")
         announce(pr.Loading(doing="weights"))
         feeder = Feeder(command.workload, encode)
-        return Opened(self.engine, encode, feeder, "s.wbs", self._flush)
+        return Opened(self.engine, encode, encode_text, feeder, "s.wbs", self._flush)
 
     def _flush(self) -> None:
         if self.disk_full:
             raise RuntimeError("the disk is full")
-
-    def record(self, events: Sequence[ev.Event]) -> None:
-        pass
-
-    def commit(self, events: Sequence[ev.Event], details: DetailsOf | None) -> None:
-        pass
 
     def close(self) -> None:
         self.closed += 1
@@ -127,6 +125,43 @@ def test_stepping_running_and_closing() -> None:
     assert (served.code, served.closed) == (0, 1)
 
 
+def test_rewinding_brings_requests_of_the_workload_again() -> None:
+    """What arrived after the step that the engine went back to is still to come in the new branch."""
+    served = Served([text("hello"), text("later", arrival_step=3), text("last", arrival_step=4)])
+    served.send(pr.Run())
+    while paused(served).why != "idle":
+        pass
+    finished = served.engine.state.totals.finished
+    served.send(pr.Rewind(step=3))
+    rewound = served.until(pr.Rewound)
+    assert rewound == pr.Rewound(
+        branch=1, step=3, recomputed_tokens=0, replayed_steps=0, replayed_from=0, done=True
+    )  # fmt: skip
+    assert set(served.engine.state.requests) == {"1", "2"}
+    served.send(pr.Run())
+    assert paused(served).why == "idle"
+    assert served.engine.state.totals.finished == finished == 3
+    served.end()
+
+
+def test_a_fork_runs_beside_its_parent() -> None:
+    served = Served([text("hello")])
+    served.send(pr.Step(count=2))
+    while paused(served).why != "stepped":
+        pass
+    served.send(pr.Fork(fork=pr.ForkText("1", 6, text="b"), id=9))
+    reply = served.until(pr.Reply)
+    while reply.id != 9:
+        reply = served.until(pr.Reply)
+    assert reply.requests == ("2",)
+    served.send(pr.SetPolicy(policy="lpm"))
+    served.send(pr.Run())
+    assert paused(served).why == "idle"
+    assert served.engine.state.policy == "lpm"
+    assert served.engine.tokens.tokens_of("2")[6] == ord("b") % 50
+    served.end()
+
+
 def test_the_end_of_the_channel_closes_the_session() -> None:
     """A client that dies in the middle of a run leaves no orphan."""
     served = Served([text("x" * 9)])
@@ -142,6 +177,10 @@ def test_the_end_of_the_channel_closes_the_session() -> None:
         (pr.Abort(request="9"), "request 9 is not live: there is nothing to abort"),
         (pr.Submit(request=pr.RequestText(prompt="")), "prompt is '': it must have at least one token"),
         (pr.Inspect(request="9", position=0), "there is no request 9"),
+        (pr.Preempt(request="9"), "request 9 is not running: only a running one can be preempted"),
+        (pr.Evict(block=3), "block 3 is free: only a cached block can be evicted"),
+        (pr.Fork(fork=pr.ForkText("9", 3, text="ab")), "'ab' is 2 tokens: give text that is one, or a token id"),
+        (pr.Rewind(step=4, dry=True), "there is no step 4 in branch 0"),
         (pr.Step(count=0), "count is 0: it must be at least 1"),
         (pr.Open(model="", session="", options=EngineOptions()), "Open is not possible now"),
     ],

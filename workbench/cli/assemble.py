@@ -44,6 +44,7 @@ def open_session(command: pr.Open, announce: Announce) -> Opened:
     return Opened(
         engine=engine,
         encode=encode,
+        encode_text=encode.text,
         feeder=Feeder(command.workload, encode),
         session=str(recording.recorder.path),
         flush=recording.recorder.flush,
@@ -62,6 +63,10 @@ class Encoder:
         if request.messages is not None:
             return self.tokenizer.encode(self._chat(request.messages), add_special_tokens=False)
         return self.tokenizer.encode(request.prompt or "")
+
+    def text(self, text: str) -> Sequence[int]:
+        """Plain text, without the tokens that begin a prompt."""
+        return self.tokenizer.encode(text, add_special_tokens=False)
 
     def stop_strings(self, prompt_ids: Sequence[int], stops: Sequence[str]) -> OutputText:
         """Looks for `stops` in the output that follows a prompt."""
