@@ -11,7 +11,7 @@ from torch import Tensor
 
 __all__ = ["Apart", "Floor", "apart", "coarser", "floor_of", "perturbed", "unit"]
 
-SAFETY = {torch.float32: 16.0, torch.bfloat16: 4.0, torch.float16: 4.0}
+SAFETY = {torch.float32: 16.0, torch.bfloat16: 2.0, torch.float16: 2.0}
 """How many times the answer to rounded inputs is still rounding. In float32 the sums inside a stage round as
 well, and a sum of thousands of products more than its inputs do; two-byte types sum in float32."""
 SPIKE = 6.0

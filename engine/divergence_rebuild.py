@@ -105,13 +105,15 @@ class Rebuilt:
         made: dict[Place, Tensor] = {}
         with torch.inference_mode():
             context = [given(layer) for layer in other.context]
-            self._scatter(executor.pool, part.table, context, min(part.work.start, other.position))
+            before = min(part.work.start, other.position)
+            own = self._gather(executor.pool, part.table, before)
+            self._scatter(executor.pool, part.table, context, before)
             passing = self._pass(executor, index, part, other.position, context)
             for layer, stage, tensor in passing:
                 made[layer, stage] = tensor.clone()
                 if (value := other.stages.get((layer, stage))) is not None:
                     tensor.copy_(given(value).view_as(tensor))
-        self._standing = None  # its cache is no longer this run's
+            self._scatter(executor.pool, part.table, own, before)
         return made
 
     def written(self, position: int) -> Written | None:

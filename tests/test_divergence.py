@@ -11,6 +11,7 @@ import torch
 
 from engine import events as ev
 from engine.divergence import search
+from engine.divergence_reference import ReferenceRun, reference_logits
 from engine.divergence_result import KV, Divergence
 from engine.execution import Job
 from engine.executor import TorchExecutor
@@ -18,8 +19,9 @@ from engine.kv.pool import KVPool
 from engine.model.decoder import Decoder
 from engine.model.linear import Linear
 from engine.model.norm import RMSNorm
+from engine.model.reference import load_reference
 from engine.model.rope import Rope
-from engine.model.stage_names import OUTSIDE
+from engine.model.stage_names import OUTSIDE, points
 from engine.model.weights import load_decoder
 from tests.diverging import (
     BLOCK,
@@ -36,6 +38,7 @@ from tests.diverging import (
     with_fault,
     with_layer,
 )
+from tests.tiny_models import reference_logits as hf_logits
 from tests.tiny_models import save_model, token_ids
 
 IDS = token_ids(23)
@@ -339,3 +342,49 @@ def test_the_row_rebuilt_is_the_row_that_ran(decoders: Families) -> None:
     assert row.stages[OUTSIDE, "logits"].numpy().tobytes() == logits[1].tobytes()
     assert len(row.context) == 3
     assert all(len(layer) == ROW for layer in row.context)
+
+
+# -- transformers as the other run -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+def test_ours_and_transformers_agree_at_every_stage(family: str, tmp_path: Path) -> None:
+    save_model(tmp_path, family, tie_word_embeddings=family == "qwen3")
+    ours = rebuilt(load_decoder(tmp_path), jobs_of(IDS, 7, decodes=5), ROW)
+
+    result = search(ReferenceRun(load_reference(tmp_path), IDS), ours)
+
+    assert [(each.layer, each.stage) for each in result.stages] == list(points(3))
+    assert not any(each.beyond for each in result.stages)
+    assert all(each.rel < 1e-4 for each in result.stages)
+    assert all(each.rel < 1e-4 for each in result.kv)
+
+
+@pytest.mark.parametrize(
+    ("family", "plant", "layer", "stage"),
+    [
+        ("llama", wrong_rope_scale, 0, "q_rot"),
+        ("qwen2", dropped_bias, 2, "q"),
+        ("llama", attention(1, scale=1.05), 1, "attn_out"),
+        ("qwen3", wrong_q_norm, 1, "q"),
+        ("llama", head_noise, OUTSIDE, "logits"),
+    ],
+)
+def test_a_fault_of_ours_is_found_against_transformers(
+    family: str, plant: Callable[[Decoder], Decoder], layer: int, stage: str, tmp_path: Path
+) -> None:
+    save_model(tmp_path, family)
+    ours = rebuilt(plant(load_decoder(tmp_path)), jobs_of(IDS, 7, decodes=5), ROW)
+
+    first = search(ReferenceRun(load_reference(tmp_path), IDS), ours).first
+
+    assert first is not None
+    assert (first.layer, first.stage, first.beyond_rounding) == (layer, stage, True)
+
+
+def test_logits_of_transformers_come_row_by_row(tmp_path: Path) -> None:
+    model = save_model(tmp_path, "llama")
+
+    rows = torch.stack(list(reference_logits(load_reference(tmp_path), IDS, 5)))
+
+    torch.testing.assert_close(rows, hf_logits(model, IDS)[5:], atol=1e-4, rtol=1e-5)

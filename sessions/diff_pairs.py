@@ -1,0 +1,84 @@
+"""Which request of one run is to be compared with which of another."""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sessions.errors import SessionError
+from sessions.reader import Session
+from sessions.records import RequestRow
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Pairs of request ids, and those that found no other."""
+
+    both: Sequence[tuple[str, str]]
+    only_a: Sequence[str] = ()
+    only_b: Sequence[str] = ()
+
+
+def pair_up(a: Session, b: Session) -> Pairs:
+    """Pair requests by their line of the workload, which is their number, and by sample.
+
+    Requests of one number with different prompts do not belong together; among those left over, equal prompts
+    are paired in order of arrival.
+    """
+    rows_a, rows_b = a.requests(), b.requests()
+    prompts = _Prompts(a), _Prompts(b)
+    others = {row.request: row for row in rows_b}
+    both = {
+        row.request: row.request
+        for row in rows_a
+        if row.request in others and prompts[0].of(row) == prompts[1].of(others[row.request])
+    }
+    left_a = [row for row in rows_a if row.request not in both]
+    left_b = [row for row in rows_b if row.request not in both]
+    both |= _by_prompt(left_a, left_b, prompts)
+    taken = set(both.values())
+    return Pairs(
+        [(row.request, both[row.request]) for row in rows_a if row.request in both],
+        [row.request for row in rows_a if row.request not in both],
+        [row.request for row in rows_b if row.request not in taken],
+    )
+
+
+def parse_pairs(a: Session, b: Session, wanted: Sequence[str]) -> Pairs:
+    """The pairs that a person names as `A:B`. Raises SessionError for one that is not there."""
+    both = []
+    for text in wanted:
+        one, colon, other = text.partition(":")
+        if not colon or not one or not other:
+            raise SessionError(f"--pair is {text!r}: write the ids of two requests, as in 1:1 or 3.0:4")
+        a.request(one), b.request(other)
+        both.append((one, other))
+    return Pairs(both)
+
+
+def _by_prompt(
+    left_a: Sequence[RequestRow], left_b: Sequence[RequestRow], prompts: tuple[_Prompts, _Prompts]
+) -> dict[str, str]:
+    free: defaultdict[tuple[int, bytes], list[str]] = defaultdict(list)
+    for row in left_b:
+        free[row.sample, prompts[1].of(row)].append(row.request)
+    found: dict[str, str] = {}
+    for row in left_a:
+        if same := free.get((row.sample, prompts[0].of(row))):
+            found[row.request] = same.pop(0)
+    return found
+
+
+class _Prompts:
+    """The prompts of a session's requests as bytes, each read once."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._known: dict[str, bytes] = {}
+
+    def of(self, row: RequestRow) -> bytes:
+        if row.request not in self._known:
+            self._known[row.request] = array("i", self._session.prompt_ids(row.request)).tobytes()
+        return self._known[row.request]

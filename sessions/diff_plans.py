@@ -1,0 +1,165 @@
+"""From a record to the forward passes that led to one row: which steps it depends on, and their jobs."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from engine import events as ev
+from engine import keyframe
+from engine.execution import Job
+from engine.ids import sibling_ids
+from engine.jobs import JobMaker
+from engine.state import State
+from engine.tokens import Asked, TokenLog
+from sessions.errors import SessionError
+from sessions.event_log import EventFilter
+from sessions.reader import Session
+from sessions.records import RequestRow
+
+
+@dataclass(frozen=True, slots=True)
+class RowPlan:
+    """The jobs that led to the row `position` of `request`; the last one, of step `steps[-1]`, computes it."""
+
+    request: str
+    position: int
+    steps: Sequence[int]
+    jobs: Sequence[Job]
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens its passes compute."""
+        return sum(part.work.tokens for job in self.jobs for part in job.slices)
+
+
+def plan_of(
+    session: Session, request: str, position: int, *, every_step: bool = False, branch: int = 0
+) -> RowPlan:
+    """The passes behind the row that chose the token at `position` + 1.
+
+    Without `every_step`, those that computed the row's own sequence or filled blocks it took from the cache;
+    a whole batch each, because a row's last bits depend on how many others there are. Raises SessionError
+    where nothing was chosen there.
+    """
+    chosen = session.token(request, position + 1, branch)
+    if chosen is None:
+        raise SessionError(f"request {request} of {session.path} has chosen no token at position {position + 1}")
+    last = chosen.chosen_step
+    steps = range(1, last + 1) if every_step else sorted(_Needed(session, branch).steps_of(request, last))
+    jobs = list(_jobs(session, steps, branch))
+    return RowPlan(request, position, [step for step, _ in jobs], [job for _, job in jobs])
+
+
+@dataclass(slots=True)
+class _Needed:
+    """Collects steps: those of a request, and those of whoever filled the blocks in its table."""
+
+    session: Session
+    branch: int
+    found: set[int] = field(default_factory=set)
+    seen: dict[str, int] = field(default_factory=dict)
+
+    def steps_of(self, request: str, last: int) -> set[int]:
+        wanted = [(request, last)]
+        while wanted:
+            request, last = wanted.pop()
+            if self.seen.get(request, 0) < last:
+                self.seen[request] = last
+                steps = self._steps(request, last)
+                self.found.update(steps)
+                wanted += self._owners(request, steps)
+        return self.found
+
+    def _steps(self, request: str, last: int) -> list[int]:
+        """The steps up to `last` that computed tokens of `request`, or of samples that share its table."""
+        row = self.session.request(request, self.branch)
+        together = set(_family(row))
+        first = row.submitted_step + 1
+        rows = self.session.step_rows(first, last, self.branch)
+        return [row.step for row in rows if any(work.request in together for work in row.works)]
+
+    def _owners(self, request: str, steps: Sequence[int]) -> Iterator[tuple[str, int]]:
+        """Who filled the blocks that `request` took over from others, and until when."""
+        for step in steps:
+            for row in self.session.events_of_step(step, self.branch):
+                event = row.event
+                if isinstance(event, (ev.PrefixMatched, ev.Inherited, ev.Shared)) and event.request == request:
+                    if not isinstance(event, ev.PrefixMatched):
+                        yield event.source, step
+                    for block in getattr(event, "blocks", ()):
+                        given = self.session.given_out(block, step, self.branch)
+                        if given is not None and given.request not in (None, request):
+                            yield str(given.request), step
+
+
+def _jobs(session: Session, steps: Sequence[int], branch: int) -> Iterator[tuple[int, Job]]:
+    """The jobs of `steps` that ran to their end, as they were planned."""
+    known = RequestLog(session, branch)
+    state, at = State.at_start(session.header.num_blocks, session.header.options), 0
+    for step in steps:
+        if step != at + 1:
+            state = keyframe.unpack(keyframe.pack(session.state_at(step - 1, branch)))
+        row, at = session.step_row(step, branch), step
+        plan: list[ev.Event] = []
+        for each in session.events_of_step(step, branch):
+            state.apply(each.event)
+            plan.append(each.event)
+            if isinstance(each.event, ev.Scheduled) and each.event.batch and row is not None and not row.error:
+                known.read(work.request for work in each.event.batch)
+                yield step, _settled(JobMaker(state, known.log).job(plan, each.event.batch))
+
+
+def _settled(job: Job) -> Job:
+    """A job that chooses nothing by itself, and keeps its block tables when the state goes on."""
+    slices = [replace(part, token_ids=tuple(part.token_ids), table=tuple(part.table)) for part in job.slices]
+    return Job(tuple(job.copies), slices, tuple(job.choices))
+
+
+@dataclass(slots=True)
+class RequestLog:
+    """The requests that have been read, forks included: all their tokens, from first to last."""
+
+    session: Session
+    branch: int
+    log: TokenLog = field(default_factory=TokenLog)
+    _forks: dict[str, ev.Forked] | None = None
+
+    def read(self, requests: Iterable[str]) -> None:
+        """Know these requests, and the samples that share a prefill with them."""
+        for request in requests:
+            if request not in self.log:
+                for sample in _family(self.session.request(request, self.branch)):
+                    self._add(sample)
+
+    def tokens_of(self, request: str) -> Sequence[int]:
+        """Prompt and output of `request`. Raises SessionError where there is none of that id."""
+        self.read([request])
+        return self.log.tokens_of(request)
+
+    def _add(self, request: str) -> None:
+        row, fork = self.session.request(request, self.branch), self._all_forks().get(request)
+        ids = self._begun(request, fork)
+        ids.extend(each.token for each in self.session.tokens(request, self.branch, len(ids)))
+        intervened = None if fork is None else fork.intervened
+        self.log.add(request, ids, Asked(row.prompt_tokens, row.sampling, row.sample, row.priority, intervened))
+
+    def _begun(self, request: str, fork: ev.Forked | None) -> array[int]:
+        """What `request` had when it arrived."""
+        if fork is None:
+            return array("i", self.session.prompt_ids(request, self.branch))
+        self.read([fork.parent])
+        return array("i", [*self.log.tokens_of(fork.parent)[: fork.at_position], *fork.appended])
+
+    def _all_forks(self) -> dict[str, ev.Forked]:
+        if self._forks is None:
+            found = self.session.events(EventFilter(types=frozenset({"forked"}))).scan_all()
+            events = (row.event for row in found.rows(0, len(found)))
+            self._forks = {event.request: event for event in events if isinstance(event, ev.Forked)}
+        return self._forks
+
+
+def _family(row: RequestRow) -> list[str]:
+    """The ids of all samples of a request that has several, or its own."""
+    return list(sibling_ids(row.request, row.samples)) if row.samples > 1 else [row.request]
