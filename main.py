@@ -103,6 +103,31 @@ def record(
 
 
 @app.command()
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="A session file, or a name from `sessions ls`.")],
+    b: Annotated[str | None, typer.Argument(metavar="B", help="The session to compare it with.")] = None,
+    pair: Annotated[
+        list[str] | None, typer.Option(metavar="A:B", help="Compare these two requests (repeatable).")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The model's folder.", show_default="where it was recorded")
+    ] = None,
+    stages: Annotated[bool, typer.Option(help="Run both again to find the first stage that differs.")] = True,
+    at: Annotated[
+        str | None, typer.Option(metavar="REQUEST:POSITION", help="Search the stages behind this choice.")
+    ] = None,
+    reference: Annotated[
+        Literal["transformers"] | None, typer.Option(help="Compare A with this instead of B.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say where two runs part that should agree: the first token, then the first stage. Exit code 1 if so."""
+    from workbench.cli.diff import DiffOrder, diff_sessions
+
+    raise typer.Exit(diff_sessions(DiffOrder(a, b, reference, pair or [], model, stages, at), json))
+
+
+@app.command()
 def export(
     session: Session,
     to: Annotated[Literal["jsonl", "perfetto", "csv"], typer.Option(help="The format.")],

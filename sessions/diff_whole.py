@@ -31,6 +31,12 @@ class Whole:
     def top(self) -> int:
         return int(self.logits.argmax())
 
+    @property
+    def margin(self) -> float:
+        """How far the two largest logits lie apart."""
+        second, first = np.partition(self.logits, -2)[-2:]
+        return float(first - second)
+
     def known(self) -> None:
         return None
 
