@@ -141,6 +141,30 @@ def export(
     export_session(session, to, output, force, json)
 
 
+@app.command()
+def explain(
+    session: Session,
+    request: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Only this request (repeatable).", show_default=False)
+    ] = None,
+    branch: Annotated[int, typer.Option(help="The branch of the session.")] = 0,
+    what_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--what-if",
+            metavar="NAME=VALUE,…",
+            help="Compare with other options, such as block-size=4,policy=lpm (repeatable).",
+            show_default=False,
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say why requests waited, missed the cache and were preempted, and what that cost."""
+    from workbench.cli.explain import explain_session
+
+    raise typer.Exit(explain_session(session, request or [], branch, what_if or [], json))
+
+
 @sessions_app.command("ls")
 def sessions_ls(json: Json = False) -> None:
     """List the sessions in this user's folder, the newest first."""

@@ -219,6 +219,8 @@ def _lost(preemption: Preemption) -> str:
         return ", and did not resume"
     if preemption.lost_tokens == 0:
         return f"; all of it was still cached when it resumed in step {preemption.resumed_step}"
+    if preemption.lost_tokens == preemption.computed_tokens:
+        return f"; none of it was still cached when it resumed in step {preemption.resumed_step}"
     verb = "was" if preemption.lost_tokens == 1 else "were"
     return f"; {preemption.lost_tokens} of them {verb} gone when it resumed in step {preemption.resumed_step}"
 
