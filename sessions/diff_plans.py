@@ -97,9 +97,9 @@ class _Needed:
 def _jobs(session: Session, steps: Sequence[int], branch: int) -> Iterator[tuple[int, Job]]:
     """The jobs of `steps` that ran to their end, as they were planned."""
     known = RequestLog(session, branch)
-    state, at = State.at_start(session.header.num_blocks, session.header.options), 0
+    state, at = State.at_start(session.header.num_blocks, session.header.options), None
     for step in steps:
-        if step != at + 1:
+        if at is None or step != at + 1:
             state = keyframe.unpack(keyframe.pack(session.state_at(step - 1, branch)))
         row, at = session.step_row(step, branch), step
         plan: list[ev.Event] = []

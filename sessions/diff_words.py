@@ -8,6 +8,8 @@ from engine.divergence_result import KV, FirstStage
 from engine.model.stage_names import OUTSIDE
 from sessions.diff_result import DiffResult, FirstToken, PairDifference, Rebuilding, StageSearch
 
+REFERENCE = "transformers"
+
 MEANS = {
     "embed": "the embedding of the token",
     "attn_norm": "the norm before attention",
@@ -99,9 +101,11 @@ def pair_summary(pair: PairDifference) -> str:
     if not pair.positions:
         return "nothing was chosen by both from the same tokens"
     agree, count = sum(each.same_top for each in pair.positions), len(pair.positions)
-    equal = sum(each.same_logits for each in pair.positions)
     moved = sum(each.rank_a != each.rank_b for each in pair.positions)
-    return f"top-1 agrees at {agree} of {count}, rank moved at {moved}, logits equal to the bit at {equal}"
+    said = f"top-1 agrees at {agree} of {count}, rank moved at {moved}"
+    if pair.b == REFERENCE:
+        return said
+    return f"{said}, logits equal to the bit at {sum(each.same_logits for each in pair.positions)}"
 
 
 def verdict(result: DiffResult) -> str:
@@ -135,7 +139,7 @@ def filled(value: float, lowest: float = 1e-9) -> float:
 
 
 def _pair(a: str, b: str) -> str:
-    return a if a == b or b == "transformers" else f"{a} and {b}"
+    return a if a == b or b == REFERENCE else f"{a} and {b}"
 
 
 def _token(token: int | None, text: str) -> str:

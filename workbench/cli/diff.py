@@ -11,6 +11,7 @@ from sessions.diff_compare import compare_pair
 from sessions.diff_pairs import Pairs, pair_up, parse_pairs
 from sessions.diff_result import DiffResult, PairDifference, StageSearch
 from sessions.diff_side import Side
+from sessions.diff_words import REFERENCE
 from sessions.reader import Session
 from workbench.cli.console import print_json
 from workbench.cli.diff_print import print_diff
@@ -99,7 +100,7 @@ def _why_no_search(a: Side, b: Side, pair: PairDifference, position: int) -> str
 
 
 def _with_reference(a: Side, order: DiffOrder) -> DiffResult:
-    if order.reference != "transformers":
+    if order.reference != REFERENCE:
         raise CommandError(f"--reference is {order.reference!r}: only transformers is known")
     wait_passively()
     from workbench.cli.diff_reference import Transformers
@@ -118,7 +119,7 @@ def _with_reference(a: Side, order: DiffOrder) -> DiffResult:
         searched = _search_reference(a, other, at) if order.stages and at is not None else None
     except ModelMissingError as error:
         raise CommandError(f"{order.a}: {error}: name its folder with --model") from error
-    return _result(str(a.session.path), "transformers", a, Pairs([]), found, searched)
+    return _result(str(a.session.path), REFERENCE, a, Pairs([]), found, searched)
 
 
 def _search_reference(a: Side, other: Transformers, at: tuple[PairDifference, int]) -> StageSearch:

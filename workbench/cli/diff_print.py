@@ -9,6 +9,7 @@ from engine.model.stage_names import OUTSIDE
 from engine.sanitise import display_text
 from sessions.diff_result import DiffResult, PairDifference
 from sessions.diff_words import (
+    REFERENCE,
     bar,
     first_token,
     mark,
@@ -58,7 +59,7 @@ def _pair_row(pair: PairDifference) -> tuple[object, ...]:
 def _print_search(result: DiffResult) -> None:
     assert result.search is not None
     print(f"\nfirst differing stage: {searched(result.search)}")
-    names = ("ours", "") if result.b == "transformers" else ("A", "B")
+    names = ("ours", "") if result.b == REFERENCE else ("A", "B")
     for about, name in zip((result.search.a, result.search.b), names, strict=True):
         if about is not None:
             print(f"  {rebuilt(about, name)}")

@@ -12,12 +12,11 @@ from sessions.diff_distributions import Distribution
 from sessions.diff_result import FirstToken, PairDifference, PositionDifference
 from sessions.diff_side import Side
 from sessions.diff_whole import Whole
+from sessions.diff_words import REFERENCE
 from workbench.cli.diff_models import Models
 
 if TYPE_CHECKING:
     from engine.model.reference import Reference
-
-REFERENCE = "transformers"
 
 
 @dataclass(slots=True)
@@ -34,6 +33,7 @@ class Transformers:
             from engine.model.reference import load_reference
             from engine.model.weights import DTYPES
 
+            _quieten()
             header = self.side.session.header
             self._model = load_reference(self.models.folder(header), DTYPES[header.dtype])
         return self._model
@@ -82,3 +82,10 @@ class Transformers:
             return None
         first, second = details.candidates.raw[:2]
         return first - second
+
+
+def _quieten() -> None:
+    """transformers draws bars of its own."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()

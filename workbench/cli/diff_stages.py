@@ -12,6 +12,7 @@ from engine.divergence_reference import ReferenceRun
 from engine.divergence_result import Divergence, FirstStage
 from sessions.diff_result import StageSearch
 from sessions.diff_side import Side
+from sessions.diff_words import REFERENCE
 from workbench.cli.diff_models import Models, rebuild
 from workbench.cli.diff_reference import Transformers
 
@@ -37,7 +38,7 @@ def search_reference(a: Side, request: str, position: int, other: Transformers, 
     run, about = rebuild(a, request, position - 1, other.models, told)
     source: Source = ReferenceRun(other.model, a.ids(request)[:position])
     found = _with_owner(search(source, run), {"b": run})
-    return StageSearch(request, "transformers", found, about)
+    return StageSearch(request, REFERENCE, found, about)
 
 
 def _why_not(a: Rebuilt, b: Rebuilt) -> str | None:
