@@ -24,9 +24,9 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Steps up to `checked_steps` of `steps` were compared event by event: before the `obstacle`, if there is one.
+    """Steps up to `checked_steps` of `steps` were compared event by event; `difference` is the first that parts.
 
-    `difference` is the first event that is another. An obstacle is something that is not simulated.
+    With an `obstacle`, something that is not simulated, they end before it.
     """
 
     steps: int

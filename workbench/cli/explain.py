@@ -12,19 +12,15 @@ import msgspec
 
 from engine.sanitise import display_text
 from engine.wording import TokenText
-from sessions.explain import Run, explain_requests, explain_run
+from sessions.explain import explain_requests, explain_run
 from sessions.explain_facts import Life, RunTotals
 from sessions.explain_words import told, told_run
 from sessions.reader import Session
-from sessions.simulate_compare import WhatIf, biggest_changes, what_if
-from sessions.simulate_options import WhatIfError, setting_of
-from sessions.simulate_words import ARROW, change_table, notes, table, verdict_words
-from workbench.cli.console import print_json, print_table
-from workbench.cli.errors import DONE, FAILED, CommandError
+from workbench.cli.console import print_json
+from workbench.cli.errors import DONE
 from workbench.cli.progress import progress_bar
 from workbench.cli.session_names import resolve_session
 
-MOST_CHANGES = 5
 MOST_WIDTH = 100
 
 
@@ -34,38 +30,26 @@ def explain_session(name: str, requests: Sequence[str], branch: int, asked: Sequ
     `asked` are changed options: then the table of what they would have changed is the answer.
     """
     with Session.open(resolve_session(name)) as session:
-        _check(session, asked)
-        if requests and not asked:
-            with progress_bar("reading", "events") as progress:
-                lives = explain_requests(session, requests, branch, progress)
-            _tell(session, lives, None, json)
-            return DONE
+        if asked:
+            from workbench.cli.what_if import explain_changes
+
+            return explain_changes(session, requests, branch, asked, json)
         with progress_bar("reading", "events") as progress:
-            run = explain_run(session, branch, progress)
-        if not asked:
-            _tell(session, run.lives, run.totals, json)
-            return DONE
-        return _compare(session, run, requests, branch, asked, json)
+            if requests:
+                _tell(session, explain_requests(session, requests, branch, progress), None, json)
+            else:
+                run = explain_run(session, branch, progress)
+                _tell(session, run.lives, run.totals, json)
+    return DONE
 
 
-def _check(session: Session, asked: Sequence[str]) -> None:
-    """What cannot be asked is refused before a long session is read."""
-    try:
-        for text in asked:
-            setting_of(text, session.header)
-    except WhatIfError as error:
-        raise CommandError(str(error)) from error
-
-
-def _text(session: Session) -> TokenText:
+def harmless_text(session: Session) -> TokenText:
+    """The text of tokens, as it may reach a terminal."""
     return lambda token: display_text(session.token_text(token))
 
 
-# -- what happened -------------------------------------------------------------------------------------
-
-
 def _tell(session: Session, lives: Sequence[Life], totals: RunTotals | None, json: bool) -> None:
-    text = _text(session)
+    text = harmless_text(session)
     if json:
         print_json(
             {
@@ -101,58 +85,3 @@ def _print_wrapped(sentences: Sequence[str]) -> None:
         return
     width = min(MOST_WIDTH, shutil.get_terminal_size().columns)
     print(textwrap.fill(" ".join(sentences), width, break_long_words=False, break_on_hyphens=False))
-
-
-# -- what if -------------------------------------------------------------------------------------------
-
-
-def _compare(
-    session: Session, run: Run, requests: Sequence[str], branch: int, asked: Sequence[str], json: bool
-) -> int:
-    _check_requests(session, run, requests)
-    with progress_bar("simulating", "steps") as progress:
-        result = what_if(session, asked, run, branch, progress)
-    if json:
-        print_json(_what_if(session, result))
-    else:
-        _print_what_if(session, result, requests)
-    return DONE if result.verdict.difference is None else FAILED
-
-
-def _check_requests(session: Session, run: Run, requests: Sequence[str]) -> None:
-    known = {life.request for life in run.lives}
-    for request in requests:
-        if request not in known:
-            raise CommandError(f"{session.path} has no request {request}: `workbench sessions show` lists them")
-
-
-def _what_if(session: Session, result: WhatIf) -> dict[str, Any]:
-    facts: dict[str, Any] = msgspec.to_builtins(result)
-    for column in (facts["before"], *facts["after"]):
-        look = column["totals"]["first_look"]
-        column["hit_rate"] = look["hit_tokens"] / look["looked_up_tokens"] if look["looked_up_tokens"] else None
-    facts["verdict"]["reproduced"] = result.verdict.reproduced
-    said = [verdict_words(result.verdict, _text(session)), *notes(result)]
-    return {"session": str(session.path), **facts, "sentences": said}
-
-
-def _print_what_if(session: Session, result: WhatIf, requests: Sequence[str]) -> None:
-    print(verdict_words(result.verdict, _text(session)))
-    print()
-    head, *rows = table(result)
-    print_table(head, rows, right=range(1, len(head)))
-    for column in result.after:
-        changes = biggest_changes(result.before, column, MOST_CHANGES, requests)
-        print()
-        print(_title(column.name, bool(changes), bool(requests)))
-        if changes:
-            first, *others = change_table(changes)
-            print_table(first, others, right=range(1, len(first)))
-    print()
-    print("\n".join(notes(result)))
-
-
-def _title(name: str, changed: bool, wanted: bool) -> str:
-    if not changed:
-        return f"{name}: nothing changes for any request that does the same work"
-    return f"{name}: recorded{ARROW}simulated" + ("" if wanted else ", where most changes")
