@@ -21,7 +21,10 @@ from sessions.records import RequestRow
 
 @dataclass(frozen=True, slots=True)
 class RowPlan:
-    """The jobs that led to the row `position` of `request`; the last one, of step `steps[-1]`, computes it."""
+    """The jobs that led to the row `position` of `request`; the last one, of step `steps[-1]`, computes it.
+
+    The first token of a further sample is chosen from the row of the sample that prefilled: that is `request`.
+    """
 
     request: str
     position: int
@@ -49,7 +52,13 @@ def plan_of(
     last = chosen.chosen_step
     steps = range(1, last + 1) if every_step else sorted(_Needed(session, branch).steps_of(request, last))
     jobs = list(_jobs(session, steps, branch))
-    return RowPlan(request, position, [step for step, _ in jobs], [job for _, job in jobs])
+    return RowPlan(
+        _whose_row(request, jobs[-1][1]), position, [step for step, _ in jobs], [job for _, job in jobs]
+    )
+
+
+def _whose_row(request: str, job: Job) -> str:
+    return next(job.slices[each.row].work.request for each in job.choices if each.request == request)
 
 
 @dataclass(slots=True)

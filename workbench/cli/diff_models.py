@@ -85,7 +85,7 @@ def _rebuild(
     plan = plan_of(side.session, request, position, every_step=every_step, branch=side.branch)
     size = header.options.block_size
     run = Rebuilt(
-        decoder, header.num_blocks, size, plan.jobs, request, position, told, threads=header.options.threads
+        decoder, header.num_blocks, size, plan.jobs, plan.request, position, told, threads=header.options.threads
     )
     logits = run.row(position).stages[OUTSIDE, "logits"].numpy()
     worst = distance_from_record(side, request, position + 1, logits.tobytes())

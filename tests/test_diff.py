@@ -1,0 +1,379 @@
+"""`diff`: where two recorded runs part, said of real runs of the bundled model, and of altered ones."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from engine.divergence_rebuild import Rebuilt
+from engine.model.stage_names import OUTSIDE
+from engine.params import EngineOptions, SamplingParams
+from engine.protocol import RequestText
+from sessions.diff_compare import compare_pair, first_difference
+from sessions.diff_distributions import Recorded, divergence
+from sessions.diff_plans import plan_of
+from sessions.diff_side import Side
+from sessions.diff_whole import Whole, whole_divergence
+from sessions.errors import SessionError
+from sessions.reader import Session
+from tests import bundled
+from tests.test_view_tokens import chosen
+from workbench.cli.diff import DiffOrder, diff_sessions
+from workbench.cli.diff_models import distance_from_record
+from workbench.cli.errors import CommandError
+from workbench.cli.folders import DEFAULT_MODEL
+from workbench.cli.order import make_order
+from workbench.cli.record import record
+
+PROMPTS = (
+    "def fibonacci(n):\n    if n < 2:\n",
+    "def fibonacci(n):\n    if n < 3:\n        return",
+    "class Stack:\n    def push(self, item):\n",
+)
+REQUESTS = tuple(
+    RequestText(prompt=prompt, params=SamplingParams(max_tokens=10, ignore_eos=True)) for prompt in PROMPTS
+)
+DAMAGED = "model.layers.3.mlp.down_proj.weight"
+
+
+def run(
+    path: Path, model: Path = DEFAULT_MODEL, requests: Sequence[RequestText] = REQUESTS, **options: Any
+) -> Path:
+    settings = {"kv_blocks": 64, "dtype": "float32", "threads": 1} | options
+    order, _ = make_order(model, EngineOptions(**settings), requests, path)  # type: ignore[arg-type]
+    return record(order).session
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("diff")
+
+
+@pytest.fixture(scope="module")
+def together(folder: Path) -> Path:
+    return run(folder / "together.wbs")
+
+
+@pytest.fixture(scope="module")
+def alone(folder: Path) -> Path:
+    return run(folder / "alone.wbs", max_running=1, prefix_cache=False, token_budget=8)
+
+
+@pytest.fixture(scope="module")
+def damaged(folder: Path) -> Path:
+    """The same requests on a model with one projection damaged."""
+    model = folder / "damaged"
+    shutil.copytree(DEFAULT_MODEL, model)
+    tensors = load_file(model / "model.safetensors")
+    tensors[DAMAGED] = tensors[DAMAGED].flip(1).contiguous()
+    save_file(tensors, model / "model.safetensors")
+    return run(folder / "damaged.wbs", model)
+
+
+@pytest.fixture
+def opened(together: Path, damaged: Path) -> Iterator[tuple[Side, Side]]:
+    with Session.open(together) as a, Session.open(damaged) as b:
+        yield Side(a), Side(b)
+
+
+def diff(capsys: pytest.CaptureFixture[str], a: Path, b: Path | None = None, **order: Any) -> tuple[int, Any]:
+    code = diff_sessions(DiffOrder(str(a), None if b is None else str(b), **order), json=True)
+    return code, json.loads(capsys.readouterr().out)
+
+
+# -- the command -------------------------------------------------------------------------------------------
+
+
+def test_another_schedule_is_identical(together: Path, alone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = diff(capsys, together, alone)
+
+    assert code == 0
+    assert (found["identical"], found["first_token"], found["first_stage"]) == (True, None, None)
+    assert [(pair["a"], pair["b"]) for pair in found["pairs"]] == [("1", "1"), ("2", "2"), ("3", "3")]
+    positions = [each for pair in found["pairs"] for each in pair["positions"]]
+    assert len(positions) == 30
+    assert all(each["same_top"] and each["kl"] < 1e-8 and each["rank_a"] == each["rank_b"] for each in positions)
+
+
+def test_a_damaged_weight_is_named(together: Path, damaged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = diff(capsys, together, damaged)
+
+    assert code == 1
+    assert not found["identical"]
+    first = found["first_stage"]
+    assert (first["layer"], first["stage"], first["beyond_rounding"]) == (3, "mlp_out", True)
+    assert first["max_abs"] > 0
+    assert first["rel"] > first["floor"]
+    assert -1 <= first["cosine"] < 1
+    assert (found["search"]["a"]["worst"], found["search"]["b"]["worst"]) == (0, 0)
+
+
+def test_the_first_token_is_where_the_records_part(
+    opened: tuple[Side, Side], together: Path, damaged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = opened
+    _, found = diff(capsys, together, damaged, stages=False)
+
+    parts = []
+    for request in ("1", "2", "3"):
+        one, other = list(a.session.tokens_of(request)), list(b.session.tokens_of(request))
+        at = next(i for i, (x, y) in enumerate(zip(one, other, strict=True)) if x != y)
+        row = a.session.token(request, at)
+        assert row is not None
+        parts.append((row.chosen_step, at, request, one[at], other[at], row.margin))
+    _, at, request, token_a, token_b, margin = min(parts)
+    first = found["first_token"]
+    assert (first["request"], first["position"], first["a"], first["b"]) == (request, at, token_a, token_b)
+    assert first["margin_a"] == margin
+    assert found["search"] is None
+
+
+def test_another_type_differs_by_rounding(
+    together: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = run(folder / "bf16.wbs", dtype="bfloat16")
+
+    _, found = diff(capsys, together, other, at="1:20")
+
+    assert found["first_stage"] is not None
+    assert not found["first_stage"]["beyond_rounding"]
+    assert not any(each["beyond"] for each in found["search"]["divergence"]["stages"])
+
+
+def test_transformers_agrees(together: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = diff(capsys, together, reference="transformers")
+
+    assert code == 0
+    assert found["identical"]
+    assert found["b"] == "transformers"
+    assert [len(pair["positions"]) for pair in found["pairs"]] == [10, 10, 10]
+
+
+def test_the_stages_of_a_choice_are_searched_against_transformers(
+    together: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, found = diff(capsys, together, reference="transformers", at="2:24")
+
+    divergence_ = found["search"]["divergence"]
+    assert divergence_["row"] == 23
+    assert {each["stage"] for each in divergence_["stages"]} >= {
+        "embed",
+        "q_rot",
+        "attn_out",
+        "mlp_out",
+        "logits",
+    }
+    assert not any(each["beyond"] for each in divergence_["stages"])
+
+
+def test_the_same_run_has_no_first_stage(together: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = diff(capsys, together, together, at="3:22")
+
+    assert (code, found["first_stage"]) == (0, None)
+    assert found["search"]["divergence"]["first"] is None
+
+
+def test_requests_with_other_prompts_part_in_the_prompt(
+    together: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, found = diff(capsys, together, together, pairs=["1:2"])
+
+    assert code == 1
+    assert found["first_token"]["prompt"]
+    assert found["first_token"]["margin_a"] is None
+    assert "there is no row to compare" in found["search"]["why_not"]
+
+
+def test_requests_are_paired_by_prompt_where_their_numbers_differ(
+    together: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    turned = run(folder / "turned.wbs", requests=REQUESTS[::-1][:2])
+
+    code, found = diff(capsys, together, turned)
+
+    assert code == 1  # request 1 has no partner
+    assert [(pair["a"], pair["b"]) for pair in found["pairs"]] == [("2", "2"), ("3", "1")]
+    assert (found["only_a"], found["only_b"]) == (["1"], [])
+
+
+def test_without_the_model_the_tokens_are_compared_all_the_same(
+    damaged: Path, together: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "damaged").rename(folder / "away")
+    try:
+        code, found = diff(capsys, together, damaged)
+        named, with_model = diff(capsys, together, damaged, model=str(folder / "away"))
+    finally:
+        (folder / "away").rename(folder / "damaged")
+
+    assert (code, found["first_stage"]) == (1, None)
+    assert "that folder is not there" in found["search"]["why_not"]
+    assert (named, with_model["first_stage"]["stage"]) == (1, "mlp_out")
+
+
+def test_the_report_for_people_says_the_same(
+    together: Path, damaged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert diff_sessions(DiffOrder(str(together), str(damaged)), json=False) == 1
+
+    said = capsys.readouterr().out
+    assert "different: 3 of 3 pairs of requests part" in said
+    assert "first differing stage: layer 3 mlp_out" in said
+    assert "logits as recorded to the bit" in said
+    assert "✗ beyond rounding" in said
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        ({}, "give one of both"),
+        ({"b": "x", "reference": "transformers"}, "give one of both"),
+        ({"reference": "other"}, "only transformers is known"),
+        ({"reference": "transformers", "pairs": ["1:1"]}, "--pair names requests of two sessions"),
+        ({"b": "SELF", "pairs": ["1"]}, "--pair is '1'"),
+        ({"b": "SELF", "pairs": ["1:9"]}, "has no request 9"),
+        ({"b": "SELF", "at": "9:1"}, "--at is '9:1'"),
+        ({"b": "SELF", "at": "1:x"}, "--at is '1:x'"),
+        (
+            {"b": "SELF", "at": "1:20", "model": "tiny-python-draft"},
+            "its hashes are those of none of the sessions",
+        ),
+    ],
+)
+def test_wrong_use_is_one_clear_line(together: Path, order: dict[str, Any], message: str) -> None:
+    order = {name: str(together) if value == "SELF" else value for name, value in order.items()}
+    with pytest.raises((CommandError, SessionError), match=message):
+        diff_sessions(DiffOrder(str(together), **order), json=True)
+
+
+def test_comparing_tokens_needs_no_torch(together: Path, alone: Path) -> None:
+    code = (
+        "import sys, main; code = main.run_command(main.app, sys.argv[1:], default='run');"
+        "assert not {'torch', 'transformers'} & set(sys.modules); sys.exit(code)"
+    )
+    command = [sys.executable, "-c", code, "diff", str(together), str(alone), "--json"]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["identical"]
+
+
+# -- rebuilding a run from its plans -----------------------------------------------------------------------
+
+
+def test_every_row_of_a_busy_run_is_rebuilt_to_the_bit(demo_session: Path) -> None:
+    """With chunks, shared prefixes, evictions and preemptions in it: from the steps the row depends on alone."""
+    with Session.open(demo_session) as session:
+        side, checked = Side(session), 0
+        for row in session.requests():
+            tokens = session.tokens(row.request)
+            for token in tokens[:: max(1, len(tokens) // 3)]:
+                plan = plan_of(session, row.request, token.position - 1)
+                rebuilt = Rebuilt(
+                    bundled.decoder(), session.header.num_blocks, session.header.options.block_size, plan.jobs,
+                    plan.request, token.position - 1, threads=session.header.options.threads,
+                )  # fmt: skip
+                logits = rebuilt.row(token.position - 1).stages[OUTSIDE, "logits"].numpy().tobytes()
+                assert distance_from_record(side, row.request, token.position, logits) == 0, token
+                checked += 1
+        last = session.step_row(session.last_step())
+    assert last is not None
+    assert last.preemptions > 0
+    assert last.evicted_blocks > 0
+    assert checked > 20
+
+
+def test_a_plan_leaves_out_steps_that_the_row_does_not_depend_on(alone: Path) -> None:
+    with Session.open(alone) as session:
+        plan = plan_of(session, "3", len(session.tokens_of("3")) - 2)
+        everything = plan_of(session, "3", len(session.tokens_of("3")) - 2, every_step=True)
+        submitted = session.request("3").admitted_step
+    assert submitted is not None
+    assert min(plan.steps) == submitted
+    assert len(plan.steps) < len(everything.steps)
+    assert plan.steps[-1] == everything.steps[-1]
+
+
+def test_a_row_that_chose_nothing_has_no_plan(together: Path) -> None:
+    with (
+        Session.open(together) as session,
+        pytest.raises(SessionError, match="has chosen no token at position 1"),
+    ):
+        plan_of(session, "1", 0)
+
+
+# -- distributions -----------------------------------------------------------------------------------------
+
+
+logits = st.lists(st.floats(-8, 8, width=32), min_size=30, max_size=30)
+
+
+@given(logits, logits)
+def test_the_divergence_of_the_recorded_part_is_a_lower_bound(a: list[float], b: list[float]) -> None:
+    whole_a, whole_b = (Whole(np.array(each, np.float32), "recomputed") for each in (a, b))
+    exact = whole_divergence(whole_a, whole_b)
+    known = divergence(_top(a), whole_b), divergence(_top(a), _top(b))
+
+    expected = torch.nn.functional.kl_div(
+        torch.tensor(b, dtype=torch.float64).log_softmax(0), torch.tensor(a, dtype=torch.float64).log_softmax(0),
+        reduction="sum", log_target=True,
+    )  # fmt: skip
+    assert exact == pytest.approx(max(0.0, float(expected)), abs=1e-9)
+    assert all(0 <= bound <= exact + 1e-4 for bound in known)
+    assert divergence(_top(a), whole_a) == pytest.approx(0, abs=1e-5)
+
+
+def _top(values: list[float]) -> Recorded:
+    from engine.explain import explain
+    from engine.sampling import SamplerRow, choose
+
+    scores = np.array([values], np.float32)
+    rows = [SamplerRow("1", SamplingParams(), 5, 0, 9)]
+    return Recorded(explain(scores, rows, choose(scores, rows))[0])
+
+
+def test_ranks_count_from_one_and_equal_logits_by_id() -> None:
+    whole = Whole(np.array([1.0, 3.0, 3.0, 2.0], np.float32), "captured")
+    assert [whole.rank(token) for token in range(4)] == [4, 1, 2, 3]
+    assert (whole.top, whole.margin, whole.rank(9)) == (1, 0, None)
+    recorded = Recorded(chosen(SamplingParams()))
+    assert recorded.rank(recorded.top) == 1
+    assert recorded.logprob(recorded.top) == pytest.approx(recorded.details.raw_logprob, abs=1e-5)
+    assert math.isclose(sum(map(math.exp, recorded.known().values())), 1, abs_tol=0.5)
+
+
+@given(st.lists(st.integers(0, 2)), st.lists(st.integers(0, 2)))
+def test_the_first_difference_is_the_first(a: list[int], b: list[int]) -> None:
+    at = first_difference(a, b)
+    if at is None:
+        assert a == b
+    else:
+        assert a[:at] == b[:at]
+        assert a[at : at + 1] != b[at : at + 1]
+
+
+def test_captured_logits_are_compared_whole(folder: Path) -> None:
+    a = run(folder / "kept.wbs", capture=("logits",))
+    b = run(folder / "kept-bf16.wbs", capture=("logits",), dtype="bfloat16")
+    with Session.open(a) as one, Session.open(b) as other:
+        pair = compare_pair(Side(one), Side(other), "1", "1")
+        captured = [Side(session).captured("1", pair.positions[0].position) for session in (one, other)]
+    assert all(each.basis == "captured" for each in pair.positions)
+    assert captured[0] is not None
+    assert captured[1] is not None
+    assert pair.positions[0].kl == whole_divergence(captured[0], captured[1])
+    assert pair.positions[0].kl > 0
