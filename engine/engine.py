@@ -16,14 +16,14 @@ import msgspec
 from engine import events as ev
 from engine.capture import Captured
 from engine.commit import cache_full_blocks
-from engine.execution import NO_DETAILS, DetailsOf, Executor, Forward, Job, Limits, Outcome
+from engine.execution import NO_DETAILS, DetailsOf, Executor, Forward, Job, Limits, Looking, Outcome, Point
 from engine.forking import ForkSpec, make_fork
 from engine.ids import request_id
 from engine.jobs import JobMaker
 from engine.kv.dropping import cached_from
 from engine.option_error import OptionError
 from engine.params import EngineOptions, Policy, RequestSpec
-from engine.protocol import Inspect, Inspection
+from engine.protocol import Inspect, Inspection, LayersSeen, LookLayers
 from engine.reasons import ByHand
 from engine.rewinding import Rewinder, Rewound
 from engine.scheduler import Plan, Scheduler, blocks_for, copies_for
@@ -291,10 +291,20 @@ class Engine:
         """Compute an input row of any request again and look inside. ValueError when there is no such row."""
         return self._executor.inspect(self.state, self.tokens, row)
 
+    def look(self, row: LookLayers) -> LayersSeen:
+        """Compute an input row again and look at all its stages. ValueError when there is no such row."""
+        if not isinstance(self._executor, Looking):
+            raise ValueError("this engine has no tensors to look at")
+        return self._executor.look(self.state, self.tokens, row)
+
     def close(self) -> None:
-        """End the run: close its record."""
-        if self._sink is not None:
-            self._sink.close()
+        """End the run: give up the step under way, and close the record."""
+        try:
+            if self.begun is not None:
+                self.abandon()
+        finally:
+            if self._sink is not None:
+                self._sink.close()
 
     @property
     def busy(self) -> bool:
@@ -339,6 +349,14 @@ class Engine:
         if begun.forward is None and begun.plan.batch:
             begun.forward = self._attempt(begun, lambda: self._executor.begin(begun.job))
         return begun.forward
+
+    def next_stage(self, begun: Begun) -> Point | None:
+        """Run on to the next stage of the forward pass; None when the last one is behind, or nothing runs.
+
+        Raises StepFailedError as `step` does.
+        """
+        forward = self.enter(begun)
+        return None if forward is None else self._attempt(begun, forward.next)
 
     def complete(self, begun: Begun) -> Step:
         """Compute what is left of the step, and commit it. Raises StepFailedError as `step` does."""

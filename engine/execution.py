@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from engine.capture import Taken
 from engine.details import TokenDetails
@@ -13,7 +13,9 @@ from engine.interventions import Intervened
 from engine.kv.writes import WriteClock
 from engine.model.config import ModelConfig
 from engine.params import SamplingParams
-from engine.protocol import Inspect, Inspection
+from engine.protocol import Inspect, Inspection, LayersSeen, LookLayers
+from engine.stage_report import Stats, Values, Window
+from engine.stage_source import Ran
 from engine.state import State
 from engine.tokens import TokenLog
 
@@ -98,11 +100,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Point:
-    """A named point of a forward pass: `tensor` (torch's) is the forward's own, so clone what you keep."""
+    """A named point of a forward pass: `tensor` (torch's) is the forward's own, so clone what you keep.
+
+    `ns` is the time from the point before, and `ran` are the lines that it took.
+    """
 
     layer: int
     stage: str
     tensor: Any
+    ns: int = 0
+    ran: tuple[Ran, ...] = ()
 
 
 class Forward(Protocol):
@@ -121,6 +128,24 @@ class Forward(Protocol):
 
     def finish(self) -> Outcome:
         """Run what is left and choose the tokens."""
+        ...
+
+
+@runtime_checkable
+class Halted(Protocol):
+    """A forward pass with tensors, which can be looked at where it is halted."""
+
+    @property
+    def at(self) -> Point | None:
+        """The stage it is halted at; None before the first, and when the last is behind it."""
+        ...
+
+    def stats(self, request: str) -> Stats | None:
+        """The rows of `request` at this stage in numbers; None where it has none."""
+        ...
+
+    def values(self, request: str, window: Window) -> Values | None:
+        """The same rows as values. ValueError when the window lies outside of them."""
         ...
 
 
@@ -143,6 +168,15 @@ class Executor(Protocol):
 
     def forget(self, request: str) -> None:
         """`request` is finished: nothing of it is needed any more but its cached blocks."""
+        ...
+
+
+@runtime_checkable
+class Looking(Protocol):
+    """An executor with tensors, which can compute a row again and look inside."""
+
+    def look(self, state: State, log: TokenLog, command: LookLayers) -> LayersSeen:
+        """Compute a row again and look at every stage of it, as `inspect` does."""
         ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -15,6 +16,9 @@ from engine.model.batch import Batch
 from engine.model.decoder import run
 from engine.model.layer import Stages
 from engine.model.stage_names import LAST_STAGES
+from engine.stage_report import Stats, Values, Window
+from engine.stage_source import SourceTrail
+from engine.stage_stats import stats_of, values_of
 
 Choose = Callable[[Job, Tensor, int, Sequence[Taken]], Outcome]
 """From the job, its logits `[rows, vocab]`, nanoseconds spent on them, and what was captured: the outcome."""
@@ -43,6 +47,8 @@ class TorchForward:
         self._logits: Tensor | None = None
         self._started = False
         self._spent_ns = spent_ns
+        self._trail = SourceTrail()
+        self.at: Point | None = None
 
     def next(self) -> Point | None:
         """Run on to the next named stage; None when the logits are there."""
@@ -50,17 +56,34 @@ class TorchForward:
         clock = time.perf_counter_ns()
         with torch.inference_mode():
             point = self._advance()
-        self._spent_ns += time.perf_counter_ns() - clock
-        return point
+        ns = time.perf_counter_ns() - clock
+        self._spent_ns += ns
+        self.at = point and replace(point, ns=ns, ran=self._trail.follow(self._stages))
+        return self.at
 
     def rows(self, request: str, stage: str) -> slice:
         """The rows of a stage's tensor that belong to `request`; KeyError when it is not in the batch."""
         index = self.batch.index_of(request)
         return self.batch.rows_of_logits(index) if stage in LAST_STAGES else self.batch.rows(index)
 
+    def stats(self, request: str) -> Stats | None:
+        rows = self._rows_at(request)
+        return None if rows is None else stats_of(rows)
+
+    def values(self, request: str, window: Window) -> Values | None:
+        rows = self._rows_at(request)
+        return None if rows is None else values_of(rows, window)
+
+    def _rows_at(self, request: str) -> Tensor | None:
+        """The rows of `request` at the stage it is halted at; None where it has none."""
+        assert self.at is not None
+        found: Tensor = self.at.tensor[self.rows(request, self.at.stage)]
+        return found if len(found) else None
+
     def finish(self) -> Outcome:
         """Run what is left and choose the tokens."""
         clock = time.perf_counter_ns()
+        self.at = None
         with torch.inference_mode():
             logits = self._rest()
         spent_ns = self._spent_ns + time.perf_counter_ns() - clock

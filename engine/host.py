@@ -6,13 +6,17 @@ import contextlib
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import BinaryIO, Literal
 
+import msgspec
+
 from engine import protocol as pr
-from engine.engine import Engine
+from engine.engine import Engine, Step
+from engine.stage_walk import StageWalk, Walking
 from engine.workload import Encode, EncodeText, Feeder, to_fork, to_spec
 
 REPORT_EVERY_S = 1 / 30
@@ -70,6 +74,8 @@ class Host:
         self._opened = opened
         self._engine = opened.engine
         self._queue = queue
+        self._held: deque[pr.Command] = deque()
+        self._walk = StageWalk(opened.engine)
         self._announce = announce
         self._to_go: float = 0  # steps still to take; infinite while running
         self._reported = 0.0
@@ -81,13 +87,22 @@ class Host:
         self._pause("paused")
         while True:
             try:
-                command = self._queue.get(block=not self._to_go)
+                command = self._next_command()
             except Empty:
                 self._step()
                 continue
             if command is None or isinstance(command, pr.Close):
                 return
-            self._obey(command)
+            if self._engine.begun is not None and not isinstance(command, pr.WHILE_HALTED):
+                self._held.append(command)
+            else:
+                self._obey(command)
+
+    def _next_command(self) -> pr.Command | None:
+        """What was held back while a forward pass was halted comes first. Empty when there is a step to take."""
+        if self._held and self._engine.begun is None:
+            return self._held.popleft()
+        return self._queue.get(block=not self._to_go)
 
     def _obey(self, command: pr.Command) -> None:
         try:
@@ -113,6 +128,13 @@ class Host:
                 self._abort(request)
             case pr.Inspect():
                 return self._engine.inspect(command)
+            case pr.LookLayers():
+                return self._engine.look(command)
+            case (
+                pr.StepInto() | pr.NextStage() | pr.NextLayer() | pr.ToStage() | pr.LookStage()
+                | pr.FinishForward() | pr.Abandon()
+            ):  # fmt: skip
+                return self._walk_on(command)
             case pr.Fork(fork=fork):
                 request = self._engine.fork(to_fork(fork, self._opened.encode_text))
                 self._opened.flush()
@@ -128,6 +150,22 @@ class Host:
             case _:
                 raise ValueError(f"{type(command).__name__} is not possible now")
         return pr.Reply(id=command.id)
+
+    def _walk_on(self, command: Walking) -> pr.StageReport:
+        """Go on inside the forward pass; at the end of the step, report as after any other."""
+        if self._to_go:
+            self._pause("paused")
+        if self._engine.begun is None:
+            self._feed()
+        try:
+            report = self._walk.obey(command)
+        except RuntimeError as error:  # a failed step, or a session that can no longer be written
+            self._pause("failed", _one_line(error))
+            return pr.StageReport(id=command.id, step=self._engine.state.step, place="failed")
+        if report.over:
+            self._feed()
+            self._pause("stepped" if self._engine.busy else "idle")
+        return msgspec.structs.replace(report, id=command.id)
 
     def _change(self, change: Callable[[], None]) -> None:
         change()
@@ -163,8 +201,7 @@ class Host:
     def _step(self) -> None:
         self._to_go -= 1
         try:
-            self._feed()  # a step that failed may have left nobody live
-            step = self._engine.step()
+            step = self._take_step()
             self._feed()
         except RuntimeError as error:  # a failed step, or a session that can no longer be written
             self._pause("failed", _one_line(error))
@@ -175,6 +212,13 @@ class Host:
             self._pause("stepped")
         elif time.monotonic() - self._reported > REPORT_EVERY_S:
             self._report("running")
+
+    def _take_step(self) -> Step | None:
+        """The step under way to its end, or another one."""
+        if self._engine.begun is not None:
+            return self._engine.complete(self._engine.begun)
+        self._feed()  # a step that failed may have left nobody live
+        return self._engine.step()
 
     def _feed(self) -> None:
         self._opened.feeder.feed(self._engine)
@@ -194,7 +238,7 @@ class Host:
         self._announce(
             pr.Progress(
                 step=state.step, running=self._to_go > 0, live=len(state.requests), tokens_per_s=speed,
-                why=why, error=error,
+                why=why, error=error, inside=self._engine.begun is not None,
             )
         )  # fmt: skip
 

@@ -12,6 +12,7 @@ import msgspec
 
 from engine.interventions import Scale
 from engine.params import EngineOptions, Policy, SamplingParams
+from engine.stage_report import Part, Passed, Source, Standing, Values, Window
 
 MAX_FRAME_BYTES = 1 << 30
 _LENGTH = struct.Struct("<I")
@@ -155,13 +156,100 @@ class Inspect(Message, frozen=True):
     grid: int = 12
 
 
+class StepInto(Message, frozen=True):
+    """Plan the next step and stand before the first stage of its forward pass.
+
+    This and the commands that follow are answered by a `StageReport`, with the values of the rows of
+    `request` (of the first one in the batch where it is None or not there). While a pass is halted, commands
+    that are not `WHILE_HALTED` wait until it is over; `Step` and `Run` go on from there.
+    """
+
+    request: str | None = None
+
+
+class NextStage(Message, frozen=True):
+    """Run on to the next stage, or over `count` of them; from the last one, finish the step."""
+
+    count: int = 1
+    request: str | None = None
+
+
+class NextLayer(Message, frozen=True):
+    """Run on to the first stage of the next layer; from the last layer, to `final_norm`."""
+
+    request: str | None = None
+
+
+class ToStage(Message, frozen=True):
+    """Run on to a stage that is still ahead."""
+
+    layer: int
+    stage: str
+    request: str | None = None
+
+
+class LookStage(Message, frozen=True):
+    """Look at the stage where the pass stands: at another request's rows, or closer."""
+
+    request: str | None = None
+    window: Window = Window()
+
+
+class FinishForward(Message, frozen=True):
+    """Run the rest of the pass and commit the step."""
+
+
+class Abandon(Message, frozen=True):
+    """Give up the step under way: it is recorded as failed, and its requests wait again."""
+
+
+class LookLayers(Message, frozen=True):
+    """Look at every stage of the input row `position` of `request` again, and at what became of it.
+
+    `token` is the one whose logit is taken apart: None is the token that was chosen there, or the likeliest.
+    Answered by `LayersSeen`, with the `top` likeliest tokens of each layer.
+    """
+
+    request: str
+    position: int
+    token: int | None = None
+    top: int = 5
+
+
 class Close(Message, frozen=True):
     """Finish the step, close the session and exit. The end of the channel means the same."""
 
 
 Command: TypeAlias = (
-    Open | Submit | Abort | Fork | Rewind | Preempt | Evict | SetPolicy | Step | Run | Pause | Inspect | Close
+    Open
+    | Submit
+    | Abort
+    | Fork
+    | Rewind
+    | Preempt
+    | Evict
+    | SetPolicy
+    | Step
+    | Run
+    | Pause
+    | Inspect
+    | Close
+    | StepInto
+    | NextStage
+    | NextLayer
+    | ToStage
+    | LookStage
+    | FinishForward
+    | Abandon
+    | LookLayers
 )
+
+
+WHILE_HALTED = (
+    Step, Run, Pause, Inspect, LookLayers,
+    StepInto, NextStage, NextLayer, ToStage, LookStage, FinishForward, Abandon,
+)  # fmt: skip
+"""What is obeyed inside a forward pass; other commands wait until it is over."""
 
 
 # -- answers -------------------------------------------------------------------------------------------
@@ -180,7 +268,10 @@ class Ready(Message, frozen=True):
 
 
 class Progress(Message, frozen=True):
-    """The engine has committed `step`; `running` says that it goes on by itself."""
+    """The engine has committed `step`; `running` says that it goes on by itself.
+
+    With `inside`, `step` is planned, and its forward pass is halted.
+    """
 
     step: int
     running: bool
@@ -188,6 +279,7 @@ class Progress(Message, frozen=True):
     tokens_per_s: float
     why: Literal["stepped", "running", "paused", "idle", "failed"]
     error: str = ""
+    inside: bool = False
 
 
 class Reply(Message, frozen=True):
@@ -244,6 +336,69 @@ class Inspection(Message, frozen=True):
     prefilled: int
 
 
+class StageReport(Message, frozen=True):
+    """Where the forward pass of `step` stands: before its first stage, at one, behind its last; or how it ended.
+
+    `parts` are the requests of the batch, and `passed` those stages that were looked at and not reported before.
+    `standing` is the stage it is at. A step that is over ran to its end (`finished`), or was given up, or failed.
+    """
+
+    step: int
+    place: Literal["before", "at", "behind", "finished", "abandoned", "failed"]
+    parts: tuple[Part, ...] = ()
+    passed: tuple[Passed, ...] = ()
+    standing: Standing | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.place in ("finished", "abandoned", "failed")
+
+
+class LayersSeen(Message, frozen=True):
+    """One row looked at again, stage by stage. Arrays are little-endian.
+
+    `stages` and `values` are in the order of `engine.model.stage_names.points`, `sources` are those of each
+    stage by index in `source_of`. The lens reads the residual stream after the embedding and after each layer
+    as if it were the last: final norm and unembedding give `[layers + 1, ...]` `lens_ids` (int32, `top` each),
+    `lens_probs` (float32), and of `token` its `rank` (from 1), `prob` and `logit`; `kl` is KL(final ‖ lens) in
+    nats. `resid_norm [layers + 1]` is the l2 norm there.
+
+    The logit of `token` is taken apart along the residual stream, each part scaled as the final norm scaled
+    the row: `embed`, `attn [layers]`, `mlp [layers]`; they add up to `logit - remainder`. `heads
+    [layers, heads]` are the heads' shares of `attn`, whose rest is the output projection's bias.
+
+    `token` was chosen in this row where `chosen` says so; without it, it is the likeliest, or was asked for.
+    """
+
+    request: str
+    position: int
+    token: int
+    chosen: bool
+    layers: int
+    n_heads: int
+    top: int
+    stages: tuple[Passed, ...]
+    values: tuple[Values, ...]
+    sources: tuple[Source, ...]
+    source_of: tuple[tuple[int, ...], ...]
+    lens_ids: bytes
+    lens_probs: bytes
+    rank: bytes
+    prob: bytes
+    lens_logit: bytes
+    kl: bytes
+    resid_norm: bytes
+    embed: float
+    attn: bytes
+    mlp: bytes
+    heads: bytes
+    logit: float
+    remainder: float
+    logits: bytes
+    reused: int
+    prefilled: int
+
+
 class Fatal(Message, frozen=True):
     """The engine cannot go on: one line. `usage` marks bad input (exit code 2)."""
 
@@ -257,7 +412,9 @@ class Closed(Message, frozen=True):
     session: str
 
 
-Answer: TypeAlias = Loading | Ready | Progress | Reply | Rewound | Inspection | Fatal | Closed
+Answer: TypeAlias = (
+    Loading | Ready | Progress | Reply | Rewound | Inspection | StageReport | LayersSeen | Fatal | Closed
+)
 
 M = TypeVar("M")
 _commands: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)

@@ -38,7 +38,7 @@ class Served(MemoryTimeline):
 
     def __init__(self, workload: Sequence[pr.RequestText] = ()) -> None:
         super().__init__(32, EngineOptions(block_size=4))
-        self.engine = scripted_engine(32, self, block_size=4)
+        self.engine = self.make_engine()
         self.closed = 0
         self.disk_full = False
         self.code: int | None = None
@@ -47,6 +47,9 @@ class Served(MemoryTimeline):
         self._thread = threading.Thread(target=self._serve, args=(answers_in,))
         self._thread.start()
         self.send(pr.Open(model="m", session="s.wbs", options=EngineOptions(), workload=tuple(workload)))
+
+    def make_engine(self) -> Engine:
+        return scripted_engine(32, self, block_size=4)
 
     def _serve(self, answers: BinaryIO) -> None:
         self.code = serve(self._open, self._commands_out, answers)
