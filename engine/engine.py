@@ -243,7 +243,7 @@ class Engine:
             self._say(
                 ev.Evicted, node=node, blocks=blocks, tokens=len(blocks) * columns.block_size,
                 hits=sum(columns.hits[b] for b in blocks), last_use_step=max(columns.last_use[b] for b in blocks),
-                policy="by hand", for_request=ev.BY_HAND,
+                policy="hand", for_request=ev.BY_HAND,
             )  # fmt: skip
 
     def set_policy(self, policy: Policy) -> None:

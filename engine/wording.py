@@ -200,9 +200,10 @@ def _prefix_matched(event: ev.PrefixMatched, text: TokenText) -> str:
 def _evicted(event: ev.Evicted, _text: TokenText) -> str:
     hits = "never hit" if event.hits == 0 else f"hit {event.hits}×"
     cause = f"to make room for request {event.for_request}" if event.for_request else "by hand"
+    policy = f" ({event.policy})" if event.for_request else ""
     return (
         f"{_blocks(event.blocks)} evicted from node {event.node} {cause}:"
-        f" {plural(event.tokens, 'token')} lost, last used in step {event.last_use_step}, {hits} ({event.policy})"
+        f" {plural(event.tokens, 'token')} lost, last used in step {event.last_use_step}, {hits}{policy}"
     )
 
 

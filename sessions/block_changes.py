@@ -34,6 +34,8 @@ def taken(state: State, event: ev.Event) -> Iterable[Moved]:
         return _numbered(event.blocks, _TAKEN[type(event)], event.request, event.index)
     if isinstance(event, ev.PrefixMatched):
         return _numbered(event.blocks, "matched", event.request, 0)
+    if isinstance(event, ev.Inherited):
+        return _numbered(event.blocks, "shared", event.request, 0)
     if isinstance(event, ev.Copied):
         return [(event.block, "copied", event.request, event.index)]
     if isinstance(event, ev.Shared):
@@ -41,7 +43,7 @@ def taken(state: State, event: ev.Event) -> Iterable[Moved]:
     if isinstance(event, ev.KeptPrivate):
         return [(event.block, "kept_private", event.request, event.index)]
     if isinstance(event, ev.Evicted):
-        return [(block, "evicted", event.for_request, -1) for block in event.blocks]
+        return [(block, "evicted", event.for_request or None, -1) for block in event.blocks]
     return ()
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from sessions.lineage import Segment
 from sessions.records import BlockChange
 from sessions.tables import FOREVER, Tables
 
@@ -10,28 +13,28 @@ class BlockQueries(Tables):
     """The `blocks` table."""
 
     def block_history(self, block: int, branch: int = 0) -> list[BlockChange]:
-        """Everything that ever happened to a block, oldest first."""
-        return self._records(
-            BlockChange, "SELECT * FROM blocks WHERE branch = ? AND block = ? ORDER BY seq", branch, block
-        )
+        """Everything that ever happened to a block on the way to `branch`, oldest first."""
+        return [
+            change
+            for part in self.lineage(branch).segments
+            for change in self._changes("block = ? AND step BETWEEN ? AND ? ORDER BY seq", part, block)
+        ]
 
     def latest_changes(self, block: int, step: int, most: int, branch: int = 0) -> list[BlockChange]:
         """What happened to a block up to and including `step`, newest first, at most `most` changes."""
-        return self._records(
-            BlockChange,
-            "SELECT * FROM blocks WHERE branch = ? AND block = ? AND step <= ? ORDER BY seq DESC LIMIT ?",
-            branch, block, step, most,
-        )  # fmt: skip
+        found: list[BlockChange] = []
+        where = "block = ? AND step BETWEEN ? AND ? ORDER BY seq DESC LIMIT ?"
+        for part in self._backwards(step, branch):
+            found += self._changes(where, part, block, most - len(found))
+        return found
 
     def given_out(self, block: int, step: int, branch: int = 0) -> BlockChange | None:
         """How a block last came to an owner of its own, up to and including `step`: allocated, or copied into."""
-        found = self._records(
-            BlockChange,
-            "SELECT * FROM blocks WHERE branch = ? AND block = ? AND step <= ?"
-            " AND change IN ('allocated', 'copied') ORDER BY seq DESC LIMIT 1",
-            branch, block, step,
-        )  # fmt: skip
-        return found[0] if found else None
+        where = (
+            "block = ? AND step BETWEEN ? AND ? AND change IN ('allocated', 'copied') ORDER BY seq DESC LIMIT 1"
+        )
+        found = (self._changes(where, part, block) for part in self._backwards(step, branch))
+        return next((changes[0] for changes in found if changes), None)
 
     def last_change(self, block: int, step: int | None = None, branch: int = 0) -> BlockChange | None:
         """The latest change of a block up to and including `step`."""
@@ -40,6 +43,17 @@ class BlockQueries(Tables):
 
     def block_changes(self, step: int, branch: int = 0) -> list[BlockChange]:
         """Every change of a block in `step`, in order."""
-        return self._records(
-            BlockChange, "SELECT * FROM blocks WHERE branch = ? AND step = ? ORDER BY seq", branch, step
-        )
+        return [
+            change
+            for part in self.lineage(branch).between(step, step)
+            for change in self._records(
+                BlockChange, "SELECT * FROM blocks WHERE branch = ? AND step = ? ORDER BY seq", part.branch, step
+            )
+        ]
+
+    def _backwards(self, step: int, branch: int) -> Iterator[Segment]:
+        return reversed(list(self.lineage(branch).between(0, step)))
+
+    def _changes(self, where: str, part: Segment, block: int, *values: int) -> list[BlockChange]:
+        question = f"SELECT * FROM blocks WHERE branch = ? AND {where}"
+        return self._records(BlockChange, question, part.branch, block, part.first_step, part.last_step, *values)

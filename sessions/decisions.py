@@ -13,6 +13,9 @@ from sessions.rows import Row
 CODES: Final[Mapping[type[ev.Event], Callable[[Any], str]]] = {
     ev.Waiting: lambda event: code_of(event.reason),
     ev.PrefixMatched: lambda event: code_of(event.end),
+    ev.Forked: lambda event: "+".join(event.changed) or "same",
+    ev.PolicyChanged: lambda event: str(event.policy),
+    ev.Branched: lambda _event: "rewind",
     ev.Evicted: lambda event: str(event.policy),
     ev.Admitted: lambda event: "resumed" if event.resumed else "new",
     ev.Preempted: lambda event: code_of(event.reason),

@@ -24,10 +24,11 @@ MAX_PAGE_BYTES: Final = 1 << 28
 class KeyframeWriter:
     """Turns states into rows of `keyframes` and `pages`; a page that was in the previous one is shared."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, pages: int = 0) -> None:
+        """Pages are numbered from `pages` on."""
         self._rows = rows
         self._pages: dict[bytes, int] = {}  # of the latest keyframe, by hash
-        self._next_page = 1
+        self._next_page = pages + 1
 
     def take(self, state: State, seq: int) -> None:
         """Store `state`, which is that after event `seq`."""

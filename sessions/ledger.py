@@ -9,7 +9,10 @@ import msgspec
 from engine import events as ev
 from engine.details import TokenDetails, pack_step
 from engine.state import State
+from engine.timeline import Past
+from engine.tokens import TokenLog
 from sessions.block_changes import changes, given_up, taken
+from sessions.branching import Before
 from sessions.decisions import decision_row
 from sessions.header import Header
 from sessions.keyframes import MAX_EVENTS, KeyframeWriter
@@ -26,15 +29,45 @@ class Ledger:
     A keyframe is taken of every `keyframe_every`-th event's state, wherever in a step that falls.
     """
 
-    def __init__(self, header: Header, vocabulary: Vocabulary, keyframe_every: int = MAX_EVENTS) -> None:
+    def __init__(
+        self,
+        header: Header,
+        vocabulary: Vocabulary,
+        keyframe_every: int = MAX_EVENTS,
+        seq: int = 0,
+        pages: int = 0,
+    ) -> None:
+        """An empty engine's ledger, which goes on counting from event `seq` and keyframe page `pages`."""
         self.rows = Rows()
-        self.state = State.at_start(header.num_blocks, header.options)
-        self.seq = 0
+        self.past = Past(State.at_start(header.num_blocks, header.options), TokenLog())
+        self.seq = seq
+        self._branches: tuple[int, ...] = (0,)  # that lead here
         self._keyframe_every = keyframe_every
         self._phases = Phases(self.rows)
         self._steps = StepRows(self.rows, self.state, self._phases)
         self._requests = RequestRows(self.rows, vocabulary)
-        self._keyframes = KeyframeWriter(self.rows)
+        self._keyframes = KeyframeWriter(self.rows, pages)
+
+    @property
+    def state(self) -> State:
+        """The bookkeeping after everything that was taken."""
+        return self.past.state
+
+    def go_back(self, event: ev.Branched, before: Before) -> None:
+        """Take the event that opens a branch; `before` is what the session says of the requests that live on."""
+        self.seq += 1
+        self.past = before.past
+        self.state.apply(event)
+        self._say(event)
+        cause = f"rewind to step {event.step}"
+        self.rows.add("branches", (event.branch, event.parent, event.step, cause))
+        self._phases.resume(event.branch, before.phases, self.state)
+        self._requests.resume(before.requests, self.state, before.outputs)
+        for kind, rows in (("prompts", before.prompts), ("tokens", before.tokens)):
+            self.rows.add_all(kind, ((event.branch, *row) for row in rows))
+        self._branches = (*before.branches, event.branch)
+        self._steps = StepRows(self.rows, self.state, self._phases)
+        self._keyframes.take(self.state, self.seq)
 
     def take(self, events: Sequence[ev.Event], details: Sequence[TokenDetails] = ()) -> None:
         """Add the rows of `events` and of the `details` of their tokens."""
@@ -55,9 +88,13 @@ class Ledger:
         released = given_up(self.state, event)
         batch = self.state.batch
         self.state.apply(event)
+        self.past.tokens.apply(event)
         self._say(event)
         if isinstance(event, ev.Token):
             self._requests.token(event, described)
+        elif isinstance(event, ev.Forked):
+            self._phases.see(event)
+            self._requests.forked(event, self.past.tokens.tokens_of(event.request), self._branches)
         elif isinstance(event, ev.Computed):
             self._computed(event)
         elif isinstance(event, ev.StepFailed):

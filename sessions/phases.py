@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from engine import events as ev
 from engine.events import Event
+from engine.state import Request, RequestState, State
 from sessions.records import Phase, PhaseName
 from sessions.rows import Rows
 
@@ -24,6 +25,21 @@ class Phases:
         self._rows = rows
         self._open: dict[str, Phase] = {}
         self.count: Counter[str] = Counter()
+
+    def resume(self, branch: int, phases: Iterable[Phase], state: State) -> None:
+        """The engine went back to `state`: the phases so far of its requests, the latest open again."""
+        self._open.clear()
+        self.count.clear()
+        for phase in phases:
+            first_step = _first_step(state.requests[phase.request])
+            if phase.first_step > first_step or phase.request in self._open:
+                continue  # the branch that was left went through it
+            here = msgspec.structs.replace(phase, branch=branch)
+            if (phase.phase, phase.first_step) == (_PHASES[state.requests[phase.request].state], first_step):
+                here.last_step = None
+                self._open[phase.request] = here
+                self.count[here.phase] += 1
+            self._write(here)
 
     def see(self, event: Event) -> None:
         if handler := _HANDLERS.get(type(event)):
@@ -54,7 +70,7 @@ class Phases:
     def _write(self, phase: Phase) -> None:
         self._rows.add("phases", msgspec.structs.astuple(phase))
 
-    def _submitted(self, event: ev.Submitted) -> None:
+    def _submitted(self, event: ev.Submitted | ev.Forked) -> None:
         self._begin(event, event.request, "waiting", event.step + 1)
 
     def _admitted(self, event: ev.Admitted) -> None:
@@ -78,8 +94,20 @@ class Phases:
                 self._begin(event, work.request, "waiting", event.step + 1)
 
 
+def _first_step(request: Request) -> int:
+    """The step that the present phase of a live request began with."""
+    after = request.state in (RequestState.WAITING, RequestState.RUNNING)
+    return request.state_step + after
+
+
+_PHASES: Final[Mapping[RequestState, PhaseName]] = {
+    RequestState.WAITING: "waiting", RequestState.PREFILLING: "prefill", RequestState.RUNNING: "decode",
+    RequestState.PREEMPTED: "preempted",
+}  # fmt: skip
+
 _HANDLERS: Final[Mapping[type[Event], Callable[[Phases, Any], None]]] = {
     ev.Submitted: Phases._submitted,
+    ev.Forked: Phases._submitted,
     ev.Admitted: Phases._admitted,
     ev.Started: Phases._started,
     ev.Shared: Phases._started,

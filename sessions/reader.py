@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engine import events as ev
 from engine.state import State
+from engine.timeline import Past
 from sessions.blocks import BlockQueries
 from sessions.decisions import CODES
 from sessions.errors import SessionError
@@ -15,13 +16,14 @@ from sessions.event_log import EventFilter, EventView, event_row, fetch_events
 from sessions.functions import add_functions
 from sessions.header import Header, read_header
 from sessions.opening import ReadOnly, open_read_only
+from sessions.past import read_past
 from sessions.query import Table, run_query
 from sessions.records import Branch, Decision, EventRow
 from sessions.requests import RequestQueries
 from sessions.schema import TABLES
 from sessions.seek import Seeker, last_seq
 from sessions.tensors import TensorQueries
-from sessions.vocabulary import Vocabulary, vocabulary_of
+from sessions.vocabulary import Vocabulary, is_redacted, vocabulary_of
 
 __all__ = ["EventFilter", "EventView", "Session", "Table"]
 
@@ -104,6 +106,10 @@ class Session(RequestQueries, BlockQueries, TensorQueries):
         """Everything that was recorded so far, the plan of the step under way included."""
         return self._seeker.state_at(branch, max(self.last_step(branch), self.step_under_way(branch) or 0))
 
+    def past(self, step: int, branch: int = 0) -> Past:
+        """The bookkeeping and all tokens at the end of `step`, for the caller to change."""
+        return read_past(self._connection, self.header, branch, step)
+
     # -- events --------------------------------------------------------------------------------------
 
     def events(self, wanted: EventFilter | None = None) -> EventView:
@@ -124,6 +130,12 @@ class Session(RequestQueries, BlockQueries, TensorQueries):
 
     def events_of_step(self, step: int, branch: int = 0) -> list[EventRow]:
         """The events that carry `step`: its own, and those said between it and the next."""
+        return [
+            row for part in self.lineage(branch).between(step, step) for row in self.said_in(step, part.branch)
+        ]
+
+    def said_in(self, step: int, branch: int) -> list[EventRow]:
+        """The events that carry `step` and that branch itself, not one that it continues."""
         first = last_seq(self._connection, branch, step - 1) + 1
         rows = self._rows(
             "SELECT seq, data FROM events WHERE seq BETWEEN ? AND ? AND branch = ? ORDER BY seq",
@@ -141,6 +153,11 @@ class Session(RequestQueries, BlockQueries, TensorQueries):
         ]
 
     # -- text ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def redacted(self) -> bool:
+        """Whether its text was taken out: token ids are pseudonyms, and texts are marks."""
+        return is_redacted(self._connection)
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -161,6 +178,11 @@ class Session(RequestQueries, BlockQueries, TensorQueries):
         """How many rows a table holds."""
         assert table in TABLES, f"{table} is no table"
         return self._value(f"SELECT count(*) FROM {table}") or 0
+
+    def columns(self, table: str) -> list[tuple[str, str]]:
+        """The columns of a table, and the type each is declared with."""
+        assert table in TABLES, f"{table} is no table"
+        return [(name, kind) for _, name, kind, *_ in self._rows(f"PRAGMA table_info({table})")]
 
     def query(self, sql: str) -> Table:
         """The answer to one SELECT. Raises SessionError for anything else, and for SQL that is wrong."""

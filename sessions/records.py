@@ -13,7 +13,8 @@ from typing import Literal
 import msgspec
 
 from engine.capture import TensorKey
-from engine.events import AnyEvent, Work
+from engine.events import AnyEvent, Change, Work
+from engine.interventions import Intervened
 from engine.params import SamplingParams
 
 
@@ -80,7 +81,7 @@ class StepRow(msgspec.Struct, frozen=True):
     @property
     def works(self) -> tuple[Work, ...]:
         """What the step computed: each request's share."""
-        return _decode_batch(self.batch)
+        return decode_batch(self.batch)
 
     @property
     def total_ns(self) -> int:
@@ -88,8 +89,19 @@ class StepRow(msgspec.Struct, frozen=True):
         return self.plan_ns + self.forward_ns + self.sample_ns + self.commit_ns
 
 
+class ForkChange(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a fork changed: the kinds of change, the token ids it put in, and the stages it scales."""
+
+    changed: tuple[Change, ...] = ()
+    appended: tuple[int, ...] = ()
+    intervened: Intervened | None = None
+
+
 class RequestRow(msgspec.Struct):
-    """A request as of its latest change of state; `output_tokens` as of the latest step."""
+    """A request as of its latest change of state; `output_tokens` as of the latest step.
+
+    A fork goes on from position `at_position` of `parent`; `change` is its `ForkChange` as JSON.
+    """
 
     branch: int
     request: str
@@ -112,6 +124,14 @@ class RequestRow(msgspec.Struct):
     finish_detail: str | None = None
     message: str = ""
     output_text: str | None = None
+    parent: str | None = None
+    at_position: int | None = None
+    change: str | None = None
+
+    @property
+    def forked(self) -> ForkChange | None:
+        """What differs from the parent, where this is a fork."""
+        return None if self.change is None else msgspec.json.decode(self.change, type=ForkChange)
 
     @property
     def sampling(self) -> SamplingParams:
@@ -211,7 +231,8 @@ class TensorRow(msgspec.Struct, frozen=True):
 _batch_decoder: msgspec.json.Decoder[tuple[Work, ...]] = msgspec.json.Decoder(tuple[Work, ...])
 
 
-def _decode_batch(text: str) -> tuple[Work, ...]:
+def decode_batch(text: str) -> tuple[Work, ...]:
+    """The batch in the column of that name."""
     return _batch_decoder.decode(text)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,7 +11,8 @@ import msgspec
 
 from engine import events as ev
 from engine.details import TokenDetails
-from sessions.records import RequestRow, TokenRow, pack_ids
+from engine.state import State
+from sessions.records import ForkChange, RequestRow, TokenRow, pack_ids
 from sessions.rows import Rows
 from sessions.vocabulary import Vocabulary
 
@@ -81,6 +82,36 @@ class RequestRows:
         text = self._vocabulary.decode(event.prompt_ids)
         self._rows.add("prompts", (event.branch, event.request, pack_ids(event.prompt_ids), text))
 
+    def forked(self, event: ev.Forked, tokens: Sequence[int], branches: Sequence[int]) -> None:
+        """A fork arrived, with `tokens`; one of `branches`, which lead here, has the rows of its parent."""
+        prompt, outputs = tokens[: event.prompt_tokens], tokens[event.prompt_tokens :]
+        change = ForkChange(event.changed, event.appended, event.intervened)
+        row = RequestRow(
+            branch=event.branch, request=event.request, arrival=event.arrival, priority=event.priority,
+            sample=event.sample, samples=1, leader=None, params=msgspec.json.encode(event.params).decode(),
+            prompt_tokens=event.prompt_tokens, output_tokens=len(outputs), cached_tokens=0, preemptions=0,
+            state="WAITING", submitted_step=event.step, parent=event.parent, at_position=event.at_position,
+            change=msgspec.json.encode(change).decode(),
+        )  # fmt: skip
+        self._live[event.request] = _Live(row, array("i", outputs))
+        self._write(row)
+        ids = tuple(prompt)
+        self._rows.add("prompts", (event.branch, event.request, pack_ids(ids), self._vocabulary.decode(ids)))
+        homes, parent = msgspec.json.encode(branches).decode(), event.parent
+        self._rows.add("inherited", (event.branch, event.request, parent, event.at_position, parent, homes))
+        for position in range(max(event.at_position, event.prompt_tokens), len(tokens)):
+            forced = ev.Token(
+                branch=event.branch, step=event.step, request=event.request, position=position,
+                token=tokens[position], draw=None,
+            )  # fmt: skip
+            self._rows.add("tokens", _token_row(forced, self._vocabulary.token_text(forced.token), None))
+
+    def resume(self, rows: Iterable[RequestRow], state: State, outputs: Mapping[str, Sequence[int]]) -> None:
+        """The engine went back to `state`: follow the requests that live in it, from their rows before."""
+        self._live = {row.request: _Live(_back(row, state), array("i", outputs[row.request])) for row in rows}
+        for live in self._live.values():
+            self._write(live.row)
+
     def _admitted(self, event: ev.Admitted) -> None:
         row = self._live[event.request].row
         row.state = "PREFILLING"
@@ -111,6 +142,22 @@ class RequestRows:
 
     def _write(self, row: RequestRow) -> None:
         self._rows.add("requests", msgspec.structs.astuple(row))
+
+
+def _back(row: RequestRow, state: State) -> RequestRow:
+    """The row of a request as it was when things stood as in `state`."""
+    live, step = state.requests[row.request], state.step
+
+    def known(at: int | None) -> int | None:
+        return at if at is not None and at <= step else None
+
+    admitted = known(row.admitted_step)
+    return msgspec.structs.replace(
+        row, branch=state.branch, output_tokens=live.output_tokens, preemptions=live.preemptions,
+        cached_tokens=0 if admitted is None else row.cached_tokens, state=live.state.value,
+        admitted_step=admitted, first_token_step=known(row.first_token_step), finished_step=None,
+        finish_reason=None, finish_detail=None, message="", output_text=None,
+    )  # fmt: skip
 
 
 def _token_row(event: ev.Token, text: str, about: TokenDetails | None) -> tuple[Any, ...]:

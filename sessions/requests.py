@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from engine.details import DetailsError, TokenDetails, unpack_step
 from sessions.errors import SessionError
@@ -22,37 +23,49 @@ class RequestQueries(StepQueries):
         self._details: list[TokenDetails] = []
 
     def requests(self, branch: int = 0, first_arrival: int = 0) -> list[RequestRow]:
-        """All requests in order of arrival, or those from one arrival on."""
-        rows = self._rows(
-            "SELECT * FROM requests WHERE branch = ? AND arrival >= ? ORDER BY arrival", branch, first_arrival
-        )
-        return [RequestRow(*row) for row in rows]
+        """All requests in order of arrival, or those from one arrival on.
+
+        Of a branch, also those that were over when it parted from the one it continues.
+        """
+        found: dict[str, RequestRow] = {}
+        for part in self.lineage(branch).backwards():
+            rows = self._rows(
+                "SELECT * FROM requests WHERE branch = ? AND arrival >= ? AND submitted_step <= ?",
+                part.branch, first_arrival, part.last_step,
+            )  # fmt: skip
+            found = {row[1]: RequestRow(*row) for row in rows} | found
+        return sorted(found.values(), key=lambda row: row.arrival)
 
     def request(self, request: str, branch: int = 0) -> RequestRow:
         """One request. Raises SessionError where there is none of that id."""
-        rows = self._rows("SELECT * FROM requests WHERE branch = ? AND request = ?", branch, request)
-        if not rows:
-            raise SessionError(f"{self.path} has no request {request}")
-        return RequestRow(*rows[0])
+        for part in self.lineage(branch).backwards():
+            rows = self._rows(
+                "SELECT * FROM requests WHERE branch = ? AND request = ? AND submitted_step <= ?",
+                part.branch, request, part.last_step,
+            )  # fmt: skip
+            if rows:
+                return RequestRow(*rows[0])
+        raise SessionError(f"{self.path} has no request {request}")
 
     def prompt_ids(self, request: str, branch: int = 0) -> Sequence[int]:
         """The token ids of a request's prompt. Raises SessionError where there is no such request."""
-        ids = self._value("SELECT ids FROM prompts WHERE branch = ? AND request = ?", branch, request)
-        if ids is None:
-            raise SessionError(f"{self.path} has no request {request}")
-        return unpack_ids(ids)
+        return unpack_ids(self._prompt("ids", request, branch))
 
     def prompt_text(self, request: str, branch: int = 0) -> str:
         """The text of a request's prompt."""
-        return self._value("SELECT text FROM prompts WHERE branch = ? AND request = ?", branch, request) or ""
+        text: str = self._prompt("text", request, branch)
+        return text
 
     def tokens(self, request: str, branch: int = 0, start: int = 0, stop: int | None = None) -> list[TokenRow]:
-        """The generated tokens of a request at positions `start` to `stop`, `stop` not included."""
+        """The generated tokens of a request at positions `start` to `stop`, `stop` not included.
+
+        Those of a fork before the position it was forked at are its parent's.
+        """
         return self._records(
             TokenRow,
             "SELECT * FROM tokens WHERE branch = ? AND request = ? AND position >= ? AND position < ?"
             " ORDER BY position",
-            branch, request, start, FOREVER if stop is None else stop,
+            self.home(request, branch), request, start, FOREVER if stop is None else stop,
         )  # fmt: skip
 
     def token(self, request: str, position: int, branch: int = 0) -> TokenRow | None:
@@ -60,28 +73,58 @@ class RequestQueries(StepQueries):
         rows = self.tokens(request, branch, position, position + 1)
         return rows[0] if rows else None
 
-    def tokens_of(self, request: str) -> Sequence[int]:
-        """Prompt and output of `request` so far (branch 0): this makes a session a `TokenSource`."""
+    def tokens_of(self, request: str, branch: int = 0) -> Sequence[int]:
+        """Prompt and output of `request` so far: this makes a session a `TokenSource` (of its first branch)."""
         ids = unpack_ids(b"")
-        ids.extend(self.prompt_ids(request))
+        ids.extend(self.prompt_ids(request, branch))
         output = self._rows(
-            "SELECT token FROM tokens WHERE branch = 0 AND request = ? ORDER BY position", request
-        )
+            "SELECT token FROM tokens WHERE branch = ? AND request = ? ORDER BY position",
+            self.home(request, branch), request,
+        )  # fmt: skip
         ids.extend(token for (token,) in output)
         return ids
+
+    def home(self, request: str, branch: int = 0) -> int:
+        """The branch that has the rows of a request as `branch` knows it: a branch copies what lives on in it."""
+        if branch == 0:
+            return 0
+        for part in self.lineage(branch).backwards():
+            found = self._rows(
+                "SELECT 1 FROM requests WHERE branch = ? AND request = ? AND submitted_step <= ?",
+                part.branch, request, part.last_step,
+            )  # fmt: skip
+            if found:
+                return part.branch
+        return branch
+
+    def _prompt(self, column: str, request: str, branch: int) -> Any:
+        home = self.home(request, branch)
+        rows = self._rows(f"SELECT {column} FROM prompts WHERE branch = ? AND request = ?", home, request)
+        if not rows:
+            raise SessionError(f"{self.path} has no request {request}")
+        return rows[0][0]
 
     def details(self, request: str, position: int, branch: int = 0) -> TokenDetails | None:
         """How the token at `position` was chosen; None for a prompt token, or where nothing was recorded."""
         row = self.token(request, position, branch)
         if row is None:
             return None
+        chooser = self.chooser(request, position, branch)
         of_step = self.details_of_step(row.chosen_step, branch)
-        return next((about for about in of_step if (about.request, about.position) == (request, position)), None)
+        return next((about for about in of_step if (about.request, about.position) == (chooser, position)), None)
+
+    def chooser(self, request: str, position: int, branch: int = 0) -> str:
+        """For whom the token at `position` was chosen: a fork's first ones for its parent, or one before that."""
+        row = self.request(request, branch)
+        while row.parent is not None and row.at_position is not None and position < row.at_position:
+            row = self.request(row.parent, branch)
+        return row.request
 
     def details_of_step(self, step: int, branch: int = 0) -> list[TokenDetails]:
         """How the tokens of `step` were chosen, in batch order."""
         if self._unpacked != (branch, step):
-            data = self._value("SELECT data FROM candidate_rows WHERE branch = ? AND step = ?", branch, step)
+            owner = self.lineage(branch).owner(step)
+            data = self._value("SELECT data FROM candidate_rows WHERE branch = ? AND step = ?", owner, step)
             if data is None:
                 return []
             self._details, self._unpacked = self._unpack(step, data), (branch, step)
@@ -106,12 +149,27 @@ class RequestQueries(StepQueries):
     def request_phases(self, request: str, branch: int = 0) -> list[Phase]:
         """The phases a request went through, in order; the last is open while the request lives."""
         rows = self._rows(
-            "SELECT * FROM phases WHERE branch = ? AND request = ? ORDER BY number", branch, request
-        )
+            "SELECT * FROM phases WHERE branch = ? AND request = ? ORDER BY number",
+            self.home(request, branch), request,
+        )  # fmt: skip
         return [Phase(*row) for row in rows]
 
     def phases_between(self, first: int, last: int, branch: int = 0) -> list[Phase]:
         """All phases that steps `first` to `last` saw, by request: the visible part of a Gantt chart."""
+        found = self._phases(first, last, branch)
+        if branch:
+            homes = {phase.request: self.home(phase.request, branch) for phase in found}
+            older = self.lineage(branch).segments[:-1]
+            found += [
+                phase
+                for part in older
+                for phase in self._phases(first, min(last, part.last_step), part.branch)
+                if homes.setdefault(phase.request, self.home(phase.request, branch)) == part.branch
+            ]
+            found.sort(key=lambda phase: (phase.request, phase.number))
+        return found
+
+    def _phases(self, first: int, last: int, branch: int) -> list[Phase]:
         rows = self._rows(
             "SELECT * FROM phases WHERE branch = ? AND first_step <= ? AND coalesce(last_step, ?) >= ?"
             " ORDER BY request, number",

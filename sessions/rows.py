@@ -18,7 +18,10 @@ def _insert(table: str, record: type[msgspec.Struct], verb: str = "INSERT") -> s
     return f"{verb} INTO {table} VALUES ({', '.join('?' * len(record.__struct_fields__))})"
 
 
+_COPIED_TOKENS: Final = ", ".join(TokenRow.__struct_fields__[2:])
+
 STATEMENTS: Final = {
+    "branches": "INSERT INTO branches VALUES (?, ?, ?, ?)",
     "events": "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)",
     "steps": _insert("steps", StepRow),
     "notable": "UPDATE steps SET notable = notable | ? WHERE branch = ? AND step = ?",
@@ -27,6 +30,11 @@ STATEMENTS: Final = {
     "progress": "UPDATE requests SET output_tokens = ? WHERE branch = ? AND request = ?",
     "phases": _insert("phases", Phase, "REPLACE"),
     "tokens": _insert("tokens", TokenRow),
+    "inherited": (
+        f"INSERT INTO tokens SELECT ?, ?, {_COPIED_TOKENS} FROM tokens"
+        " WHERE request = ? AND position < ? AND branch ="
+        " (SELECT max(branch) FROM requests WHERE request = ? AND branch IN (SELECT value FROM json_each(?)))"
+    ),
     "computed": (
         "UPDATE tokens SET computed_step = ? WHERE branch = ? AND request = ? AND position >= ? AND position < ?"
     ),

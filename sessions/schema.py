@@ -54,6 +54,7 @@ CREATE TABLE requests (
     preemptions INTEGER NOT NULL, state TEXT NOT NULL, submitted_step INTEGER NOT NULL,
     admitted_step INTEGER, first_token_step INTEGER, finished_step INTEGER,
     finish_reason TEXT, finish_detail TEXT, message TEXT NOT NULL, output_text TEXT,
+    parent TEXT, at_position INTEGER, change TEXT,
     PRIMARY KEY (branch, request)
 );
 

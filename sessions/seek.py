@@ -13,6 +13,7 @@ from engine.state import State
 from sessions.errors import SessionError
 from sessions.header import Header
 from sessions.keyframes import Keyframe, nearest_keyframe, read_keyframe
+from sessions.lineage import lineage_of
 from sessions.records import Branch
 from sessions.tables import fetch, fetch_value
 
@@ -42,7 +43,11 @@ class Seeker:
         self._snapshots: OrderedDict[Keyframe, keyframe.Columns] = OrderedDict()
 
     def state_at(self, branch: int, step: int) -> State:
-        """The state at the end of `step`: after its last event, and those between it and the next step."""
+        """The state at the end of `step`: after its last event, and those between it and the next step.
+
+        It is one of `branch`, or, before that parted, of the branch it continues.
+        """
+        branch = lineage_of(self._connection, branch).holder(step) if branch else 0
         seq = last_seq(self._connection, branch, step)
         found = next((at for at in self._handed_out if (at.branch, at.seq) == (branch, seq)), None)
         found = found or self._fold(self._start(branch, seq), seq)
@@ -51,6 +56,7 @@ class Seeker:
 
     def fresh_state_at(self, branch: int, step: int) -> State:
         """The same, as a copy that the caller may change."""
+        branch = lineage_of(self._connection, branch).holder(step) if branch else 0
         seq = last_seq(self._connection, branch, step)
         return self._fold(self._stored(branch, seq), seq).state
 
@@ -86,9 +92,7 @@ class Seeker:
         row = find_branch(self._connection, branch)
         if row.parent is None or row.parent_step is None:
             return State.at_start(self._header.num_blocks, self._header.options)
-        state = self.fresh_state_at(row.parent, row.parent_step)
-        state.branch = branch
-        return state
+        return self.fresh_state_at(row.parent, row.parent_step)
 
     def _fold(self, at: _At, seq: int) -> _At:
         """Apply the events of the branch after `at` up to `seq`."""
@@ -115,8 +119,9 @@ class Seeker:
 
 def last_seq(connection: sqlite3.Connection, branch: int, step: int) -> int:
     """The number of the last event of `branch` that carries `step` or an earlier one; 0 if there is none."""
-    if step < 0:  # what was said before the first step carries 0, which has no row
-        return 0
+    first_seq = _first_seq(connection, branch)
+    if step < (find_branch(connection, branch).parent_step or 0):
+        return max(0, first_seq - 1)  # what was said before a branch's first step carries one that has no row
     next_seq = fetch_value(
         connection,
         "SELECT first_seq FROM steps WHERE branch = ? AND step > ? ORDER BY step LIMIT 1",
@@ -130,9 +135,16 @@ def last_seq(connection: sqlite3.Connection, branch: int, step: int) -> int:
     found = fetch_value(
         connection,
         "SELECT max(seq) FROM events WHERE seq >= ? AND branch = ? AND step <= ?",
-        ended or 0, branch, step,
+        ended or first_seq, branch, step,
     )  # fmt: skip
     return int(found or 0)
+
+
+def _first_seq(connection: sqlite3.Connection, branch: int) -> int:
+    """The number of the event that opened a branch, of which there is a keyframe; 0 for the first branch."""
+    if branch == 0:
+        return 0
+    return int(fetch_value(connection, "SELECT min(seq) FROM keyframes WHERE branch = ?", branch) or 0)
 
 
 def find_branch(connection: sqlite3.Connection, branch: int) -> Branch:

@@ -8,26 +8,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from sessions.errors import SessionError
+from sessions.fetching import FOREVER, fetch, fetch_value
+from sessions.lineage import Lineage, lineage_of
+
+__all__ = ["FOREVER", "Tables", "fetch", "fetch_value"]
 
 Record = TypeVar("Record", bound=msgspec.Struct)
-FOREVER = 1 << 62
-"""A step or position beyond all others."""
-
-
-def fetch(connection: sqlite3.Connection, sql: str, *values: object) -> list[tuple[Any, ...]]:
-    """The rows that answer a question. Raises SessionError where the file cannot give them."""
-    try:
-        return connection.execute(sql, values).fetchall()
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        *_, file = connection.execute("PRAGMA database_list").fetchone()
-        raise SessionError(f"{file} cannot be read: {error}") from error
-
-
-def fetch_value(connection: sqlite3.Connection, sql: str, *values: object) -> Any:
-    """The first column of the first row, None where there is no row."""
-    rows = fetch(connection, sql, *values)
-    return rows[0][0] if rows else None
 
 
 class Tables:
@@ -36,6 +22,13 @@ class Tables:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
+        self._lineages: dict[int, Lineage] = {}
+
+    def lineage(self, branch: int) -> Lineage:
+        """The history of `branch`. Raises SessionError where there is no such branch."""
+        if branch not in self._lineages:
+            self._lineages[branch] = lineage_of(self._connection, branch)
+        return self._lineages[branch]
 
     def _rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         return fetch(self._connection, sql, *values)

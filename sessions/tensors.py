@@ -28,7 +28,7 @@ class TensorQueries(Tables):
         rows = self._rows(
             "SELECT id, branch, step, request, layer, stage, start, dtype, shape FROM tensors"
             " WHERE branch = ? AND step = ? ORDER BY id",
-            branch, step,
+            self.lineage(branch).owner(step), step,
         )  # fmt: skip
         return [
             TensorRow(number, TensorKey(*key), dtype, msgspec.json.decode(shape, type=tuple[int, ...]))

@@ -10,9 +10,11 @@ from typing import Final
 from engine import events as ev
 from engine.capture import Captured
 from engine.execution import DetailsOf
+from sessions.branching import read_before
 from sessions.creating import seal
 from sessions.errors import RecorderError
 from sessions.explaining import Explainer
+from sessions.fetching import fetch_value
 from sessions.header import read_header
 from sessions.keyframes import MAX_EVENTS
 from sessions.ledger import Ledger
@@ -31,14 +33,16 @@ class Writer:
     """
 
     def __init__(self, path: Path, keyframe_every: int = MAX_EVENTS) -> None:
-        """Fill the empty session at `path`, made by `create_session`."""
+        """Fill the session at `path`: an empty one, or one that a new branch is to grow in."""
         self.path = path
         self._connection = sqlite3.connect(path, isolation_level=None)
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
-        header = read_header(self._connection)
-        self._ledger = Ledger(header, vocabulary_of(self._connection), keyframe_every)
-        self._explainer = Explainer(header, self._ledger.state.requests)
+        self._header = read_header(self._connection)
+        seq = fetch_value(self._connection, "SELECT max(seq) FROM events") or 0
+        pages = fetch_value(self._connection, "SELECT max(id) FROM pages") or 0
+        self._ledger = Ledger(self._header, vocabulary_of(self._connection), keyframe_every, seq, pages)
+        self._explainer = Explainer(self._header)
 
     @property
     def pending(self) -> bool:
@@ -47,7 +51,17 @@ class Writer:
 
     def take(self, events: Sequence[ev.Event], logits: Logits | None = None) -> None:
         """Turn what was said into rows; tokens are explained from `logits` [tokens, vocab]."""
-        self._ledger.take(events, self._explainer.explain(events, logits))
+        if events and isinstance(events[0], ev.Branched):
+            self._go_back(events[0])
+            events = events[1:]
+        self._ledger.take(events, self._explainer.explain(self._ledger.past, events, logits))
+
+    def _go_back(self, event: ev.Branched) -> None:
+        """The engine stands at an earlier step: what it says next belongs to a new branch."""
+        if self.pending:
+            self.write()
+        self._explainer.forget_all(list(self._ledger.state.requests))
+        self._ledger.go_back(event, read_before(self._connection, self._header, event.parent, event.step))
 
     def capture(self, tensors: Iterable[Captured]) -> None:
         """Turn captured tensors into rows."""

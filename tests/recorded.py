@@ -13,6 +13,7 @@ from engine.details import TokenDetails
 from engine.engine import Engine, Sink
 from engine.execution import Job, Limits, Outcome
 from engine.params import EngineOptions, RequestSpec
+from engine.timeline import Timeline
 from sessions.creating import create_session
 from sessions.header import Header, ModelShape
 from sessions.writer import Writer
@@ -60,10 +61,11 @@ def header(num_blocks: int = 64, **options: object) -> Header:
     )  # type: ignore[arg-type]  # fmt: skip
 
 
-def engine_on(sink: Sink, about: Header) -> Engine:
+def engine_on(sink: Sink, about: Header, timeline: Timeline | None = None) -> Engine:
     """A scripted engine as `about` says, recorded by `sink`."""
     executor = SpeakingExecutor(about.num_blocks, about.options.block_size)
-    return Engine(executor, Limits(10_000, VOCAB), about.num_blocks, about.options, sink)
+    limits = Limits(10_000, VOCAB, layers=SHAPE.layers, heads=SHAPE.heads)
+    return Engine(executor, limits, about.num_blocks, about.options, sink, timeline=timeline)
 
 
 def writer_on(path: Path, about: Header, keyframe_every: int = 5_000) -> Writer:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
+from msgspec.structs import replace
 
 from engine import events as ev
 from engine import reasons as re
+from engine.interventions import Intervened, Scale
 from engine.params import SamplingParams
 from engine.wording import ranges, sentence, why
 
@@ -40,6 +42,8 @@ REASONS = {
         " its logits choose the first new one"
     ),
     re.CacheOff(): "the prefix cache is off",
+    re.StagesDiffer(32): "from position 32 on its stages are scaled, and so its keys and values are its own",
+    re.ByHand(): "by hand",
     re.NeededBlocks(for_request="3", need=2, free=0, evictable=1, others=("1", "2")): (
         "request 3 needs 2 blocks, 0 free + 1 evictable, and this one came last; 1, 2 could have gone instead"
     ),
@@ -112,7 +116,48 @@ EVENTS = {
 }  # fmt: skip
 
 
+FORK = ev.Forked(
+    request="9", arrival=3, priority=0, sample=0, parent="2", at_position=161, appended=(8,), prompt_tokens=148,
+    params=SamplingParams(), changed=("token",), **AT,
+)  # fmt: skip
+OFF = Intervened(160, (Scale(4, "attn_out", 0.0, head=3), Scale(2, "mlp_out", 0.5), Scale(1, "q_rot", 0, 0)))
+REWOUND = ev.Branched(parent=0, recomputed_tokens=0, replayed_steps=0, **AT)
+
 CASES = [
+    (FORK, "request 9 forks from 2 at position 161, with '<8>' as its token there"),
+    (
+        replace(FORK, appended=(), changed=("params", "stages"), intervened=OFF),
+        "request 9 forks from 2 at position 161, with other sampling settings and layer 4 head 3 switched off,"
+        " layer 2 MLP times 0.5, layer 1 head 0 of q_rot switched off",
+    ),
+    (
+        replace(FORK, appended=(1, 2), changed=("prompt",)),
+        "request 9 forks from 2 at position 161, with another end of the prompt (2 tokens)",
+    ),
+    (
+        ev.Inherited(request="9", source="2", blocks=(3, 4), tokens=21, **AT),
+        "fork 9 starts on 2 blocks (3–4) of 2: 21 tokens it need not compute",
+    ),
+    (ev.PolicyChanged(policy="lpm", **AT), "from here on requests are admitted by policy lpm"),
+    (REWOUND, "branch 0 begins after step 42 of branch 0: all its KV was still in place"),
+    (
+        replace(REWOUND, recomputed_tokens=41),
+        "branch 0 begins after step 42 of branch 0: the KV of 41 tokens was lost and is computed again",
+    ),
+    (
+        replace(REWOUND, replayed_steps=7),
+        "branch 0 begins after step 42 of branch 0: 7 recorded steps run again to have its KV back",
+    ),
+    (
+        ev.Preempted(request="5", reason=re.ByHand(), released_blocks=6, recompute_tokens=90, **AT),
+        "request 5 is preempted by hand; it gives up 6 blocks, at most 90 tokens to compute again",
+    ),
+    (
+        ev.Evicted(
+            node=9, blocks=(7,), tokens=16, hits=0, last_use_step=3, policy="by hand", for_request="", **AT
+        ),
+        "block 7 evicted from node 9 by hand: 16 tokens lost, last used in step 3, never hit",
+    ),
     (
         SUBMITTED,
         "request 3.1 (sample 2 of 4) arrives: 2 prompt tokens, at most 64 to generate, temperature 0.8",
@@ -136,7 +181,7 @@ def test_an_event_reads_as(event: ev.Event, words: str) -> None:
 
 
 def test_every_reason_and_event_has_words() -> None:
-    reasons = {*get_args(re.WaitReason), *get_args(re.MatchEnd), re.NeededBlocks}
+    reasons = {*get_args(re.WaitReason), *get_args(re.MatchEnd), *get_args(re.PreemptReason)}
     assert {type(reason) for reason in REASONS} == reasons
     assert {type(event) for event, _ in CASES} == set(get_args(ev.AnyEvent))
 
