@@ -162,11 +162,12 @@ class Simulation:
 
 
 def _limits(header: Header, inputs: Inputs) -> Limits:
+    """A record without a prefix cache does not show which prompts the model lets share: then all may."""
     shape = header.shape
+    shareable = inputs.shareable_prompt if header.options.prefix_cache else None
     return Limits(
-        shape.max_context, shape.vocab_size, frozenset(header.eos_ids), inputs.shareable_prompt, shape.layers,
-        shape.heads,
-    )  # fmt: skip
+        shape.max_context, shape.vocab_size, frozenset(header.eos_ids), shareable, shape.layers, shape.heads
+    )
 
 
 def bookkeeping_of(event: ev.Event) -> ev.Event:

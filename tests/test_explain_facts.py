@@ -1,0 +1,97 @@
+"""What an explanation says equals what is seen when the record is walked through step by step."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine import events as ev
+from engine.reasons import CacheOff
+from engine.state import State
+from engine.tokens import TokenLog
+from sessions.explain_facts import Life, Smaller
+from sessions.explain_match import common
+from tests.explaining import Workload, cached_sequences, failing, gathered, observe, run, workloads
+
+
+def counted(pairs: list[tuple[tuple[str, str], int]]) -> Counter[tuple[str, str]]:
+    sums: Counter[tuple[str, str]] = Counter()
+    for key, count in pairs:
+        sums[key] += count
+    return sums
+
+
+def check_against_the_steps(workload: Workload) -> list[Life]:
+    events = run(workload)
+    gatherer, lives = gathered(events, workload)
+    seen = observe(events, workload)
+    waits = [((life.request, wait.code), wait.steps) for life in lives for wait in life.waits]
+    assert counted(waits) == seen.waited
+    behind = [((life.request, b.request), b.steps) for life in lives for w in life.waits for b in w.behind]
+    assert counted(behind) == seen.behind
+    phases = [((life.request, span.phase), span.steps) for life in lives for span in life.phases]
+    assert counted(phases) == seen.phases
+    for life in lives:
+        assert life.computed_tokens == seen.computed[life.request]
+        assert life.recomputed_tokens == seen.again[life.request]
+        assert len(life.failures) == seen.failed[life.request]
+        for before, after in zip(life.waits, life.waits[1:], strict=False):
+            assert before.last_step < after.first_step
+    totals = gatherer.totals(lives)
+    assert totals.peak_blocks == seen.peak_blocks
+    assert totals.all_waited_steps == seen.waited.total()
+    assert totals.computed_tokens == gatherer.state.totals.computed_tokens
+    assert totals.preemptions == gatherer.state.totals.preemptions
+    assert totals.evicted_blocks == gatherer.state.totals.evicted_blocks
+    assert totals.output_tokens == gatherer.state.totals.output_tokens
+    looks = (totals.first_look, totals.resumed_look)
+    assert sum(look.looked_up_tokens for look in looks) == gatherer.state.totals.looked_up_tokens
+    assert sum(look.hit_tokens for look in looks) == gatherer.state.totals.hit_tokens
+    return lives
+
+
+@settings(max_examples=150)
+@given(workloads)
+def test_every_number_is_what_the_steps_show(workload: Workload) -> None:
+    check_against_the_steps(workload)
+
+
+@settings(max_examples=60)
+@given(failing)
+def test_every_number_is_what_the_steps_show_where_some_fail(workload: Workload) -> None:
+    check_against_the_steps(workload)
+
+
+@settings(max_examples=100)
+@given(workloads)
+def test_smaller_blocks_would_have_matched_what_was_in_the_pool(workload: Workload) -> None:
+    """Against every token sequence in the pool at that moment, compared one by one."""
+    events = run(workload)
+    _, lives = gathered(events, workload)
+    told = {(life.request, each.step): each.smaller for life in lives for each in life.admissions}
+    state, tokens = State.at_start(workload.num_blocks, workload.options), TokenLog()
+    for event in events:
+        if isinstance(event, ev.PrefixMatched) and not isinstance(event.end, CacheOff):
+            wanted = list(tokens.tokens_of(event.request))
+            longest = max((common(held, wanted) for held in cached_sequences(state, tokens)), default=0)
+            expected = expected_gains(event.tokens, min(longest, len(wanted) - 1), state.blocks.block_size)
+            assert list(told[event.request, event.step]) == expected
+        state.apply(event)
+        tokens.apply(event)
+
+
+def expected_gains(matched: int, there: int, block_size: int) -> list[Smaller]:
+    gains: list[Smaller] = []
+    for size in [block_size >> shift for shift in range(1, 13) if block_size >> shift]:
+        if there // size * size > max([matched, *(gain.tokens for gain in gains)]):
+            gains.append(Smaller(size, there // size * size))
+    return gains
+
+
+@given(st.lists(st.integers(0, 1)), st.lists(st.integers(0, 1)))
+def test_the_common_prefix_is_as_long_as_tokens_agree(a: list[int], b: list[int]) -> None:
+    length = common(a, b)
+    assert a[:length] == b[:length]
+    assert length == min(len(a), len(b)) or a[length] != b[length]
