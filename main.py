@@ -10,6 +10,7 @@ import typer
 
 from workbench.cli import VERSION
 from workbench.cli.boundary import run_command
+from workbench.cli.export_flags import ExportFlags, ExportFormat
 from workbench.cli.flags import EngineFlags, SamplingFlags, spread
 
 app = typer.Typer(
@@ -119,26 +120,30 @@ def diff(
     reference: Annotated[
         Literal["transformers"] | None, typer.Option(help="Compare A with this instead of B.")
     ] = None,
+    progress: Annotated[bool, typer.Option("--progress", help="Say how far it is, line by line.")] = False,
     json: Json = False,
 ) -> None:
     """Say where two runs part that should agree: the first token, then the first stage. Exit code 1 if so."""
     from workbench.cli.diff import DiffOrder, diff_sessions
 
-    raise typer.Exit(diff_sessions(DiffOrder(a, b, reference, pair or [], model, stages, at), json))
+    raise typer.Exit(diff_sessions(DiffOrder(a, b, reference, pair or [], model, stages, at, progress), json))
 
 
 @app.command()
+@spread
 def export(
     session: Session,
-    to: Annotated[Literal["jsonl", "perfetto", "csv"], typer.Option(help="The format.")],
+    to: Annotated[ExportFormat, typer.Option(help="The format.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write; - is standard output.")],
     force: Force = False,
     json: Json = False,
+    *,
+    flags: ExportFlags,
 ) -> None:
-    """Write a session in a format that other tools read."""
+    """Write a session, or a part of it, in a format that other tools read."""
     from workbench.cli.export import export_session
 
-    export_session(session, to, output, force, json)
+    export_session(session, to, output, force, json, flags)
 
 
 @app.command()

@@ -20,9 +20,19 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from engine.divergence_measures import Apart, Floor, apart, coarser, floor_of, unit
+from engine.divergence_measures import Floor, apart, coarser, floor_of, unit
 from engine.divergence_rebuild import Place, Rebuilt, Row, Told, untold
-from engine.divergence_result import KV, ORDER, Divergence, FirstStage, KVDifference, Run, StageDifference
+from engine.divergence_result import (
+    KV,
+    ORDER,
+    Divergence,
+    FirstStage,
+    KVDifference,
+    Real,
+    Run,
+    StageDifference,
+    real,
+)
 from engine.model.stage_names import FIRST_STAGES, LAST_STAGES, OUTSIDE
 
 __all__ = ["Source", "search"]
@@ -109,8 +119,8 @@ def _difference(place: Place, a: Tensor, b: Tensor, made: Tensor, floor: Floor) 
     whole, own = apart(a, b), apart(a, made)
     layer, stage = place
     return StageDifference(
-        layer, stage, whole.max_abs, whole.rel, whole.cosine, own.max_abs, own.rel, floor.rel,
-        floor.exceeded_by(a, made),
+        layer, stage, real(whole.max_abs), real(whole.rel), whole.cosine, real(own.max_abs), real(own.rel),
+        real(floor.rel), floor.exceeded_by(a, made),
     )  # fmt: skip
 
 
@@ -130,9 +140,8 @@ class _Held:
     def differences(self) -> Iterator[KVDifference]:
         for layer, (a, b) in enumerate(zip(self.a, self.b, strict=True)):
             position = int(self.rel[layer].argmax()) if len(a) else 0
-            yield KVDifference(
-                layer, apart(a, b).max_abs, float(self.rel[layer].max()) if len(a) else 0.0, position
-            )
+            rel = float(self.rel[layer].max()) if len(a) else 0.0
+            yield KVDifference(layer, real(apart(a, b).max_abs), real(rel), position)
 
     def of(self, run: Run) -> Sequence[Tensor]:
         return self.a if run == "a" else self.b
@@ -174,9 +183,8 @@ def _stale(row: _Compared, held: _Held) -> FirstStage | None:
             computed = _key_and_value(own, layer)
             kept = held.of(run)[layer][row.position]
             if computed is not None and float(_rel(computed[None], kept[None])) > held.tolerance:
-                whole = apart(held.a[layer][row.position], held.b[layer][row.position])
-                rel = apart(computed, kept).rel
-                return FirstStage(layer, KV, row.position, *whole, rel, held.tolerance, True, run)
+                own = real(apart(computed, kept).rel)
+                return _first_cached(held, layer, row.position, own, run)
     return None
 
 
@@ -187,18 +195,35 @@ def _key_and_value(row: Row, layer: int) -> Tensor | None:
 
 def _first_at_all(row: _Compared, held: _Held) -> FirstStage | None:
     """The first stage that differs at all, by no more than rounding; None when every bit is equal."""
-    stage = next((each for each in row.differences if each.max_abs > 0), None)
+    stage = next((each for each in row.differences if each.max_abs != 0), None)
     cached = held.first_at_all()
     if cached is not None and (stage is None or _rank(cached[0], KV) < _rank(stage.layer, stage.stage)):
         layer, position = cached
-        whole = apart(held.a[layer][position], held.b[layer][position])
-        return FirstStage(layer, KV, position, *whole, whole.rel, held.tolerance, beyond_rounding=False)
+        return _first_cached(held, layer, position, None, None)
     return None if stage is None else _first(stage, row.position, beyond=False)
 
 
 def _first(stage: StageDifference, position: int, *, beyond: bool) -> FirstStage:
-    whole = Apart(stage.max_abs, stage.rel, stage.cosine)
-    return FirstStage(stage.layer, stage.stage, position, *whole, stage.own_rel, stage.floor, beyond)
+    return FirstStage(
+        stage.layer,
+        stage.stage,
+        position,
+        stage.max_abs,
+        stage.rel,
+        stage.cosine,
+        stage.own_rel,
+        stage.floor,
+        beyond,
+    )
+
+
+def _first_cached(held: _Held, layer: int, position: int, own: Real, run: Run | None) -> FirstStage:
+    """The cache at one place; `own` is how far `run` keeps there something else than it computes."""
+    whole = apart(held.a[layer][position], held.b[layer][position])
+    return FirstStage(
+        layer, KV, position, real(whole.max_abs), real(whole.rel), whole.cosine, own, held.tolerance,
+        run is not None, run,
+    )  # fmt: skip
 
 
 def _rank(layer: int, stage: str) -> tuple[int, int]:

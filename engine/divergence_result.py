@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
@@ -15,6 +16,13 @@ ORDER = (*LAYER_STAGES[: LAYER_STAGES.index("attn_out")], KV, *LAYER_STAGES[LAYE
 """A layer's stages with the cache where it is read."""
 
 Run = Literal["a", "b"]
+Real = float | None
+"""None is not finite: a NaN or an infinity is in one of the runs only."""
+
+
+def real(value: float) -> Real:
+    """`value`, where it is finite."""
+    return value if math.isfinite(value) else None
 
 
 class StageDifference(msgspec.Struct, frozen=True):
@@ -28,12 +36,12 @@ class StageDifference(msgspec.Struct, frozen=True):
 
     layer: int
     stage: str
-    max_abs: float
-    rel: float
+    max_abs: Real
+    rel: Real
     cosine: float
-    own_max_abs: float
-    own_rel: float
-    floor: float
+    own_max_abs: Real
+    own_rel: Real
+    floor: Real
     beyond: bool
 
 
@@ -41,8 +49,8 @@ class KVDifference(msgspec.Struct, frozen=True):
     """Cached keys and values of one layer in two runs: the largest difference, and at which position."""
 
     layer: int
-    max_abs: float
-    rel: float
+    max_abs: Real
+    rel: Real
     position: int
 
 
@@ -57,11 +65,11 @@ class FirstStage(msgspec.Struct, frozen=True):
     layer: int
     stage: str
     position: int
-    max_abs: float
-    rel: float
+    max_abs: Real
+    rel: Real
     cosine: float
-    own_rel: float
-    floor: float
+    own_rel: Real
+    floor: Real
     beyond_rounding: bool
     run: Run | None = None
     note: str = ""

@@ -38,9 +38,9 @@ def place(layer: int, stage: str) -> str:
 
 
 def number(value: float | None) -> str:
-    """A small number in three digits; 0 is exact."""
+    """A small number in three digits; 0 is exact. None is a difference that is not finite."""
     if value is None:
-        return "?"
+        return "not finite"
     return "0" if value == 0 else f"{value:.3g}"
 
 
@@ -54,8 +54,7 @@ def first_token(first: FirstToken) -> str:
     if first.a is None or first.b is None:
         return f"{where}: {tokens}"
     tie = "; a near tie: rounding could have turned it" if first.near_tie else ""
-    margins = f"{number(first.margin_a)} in A and {number(first.margin_b)} in B"
-    return f"{where}: {tokens}; the top two lie {margins} apart{tie}"
+    return f"{where}: {tokens}; {_margins(first)}{tie}"
 
 
 def first_stage(first: FirstStage) -> str:
@@ -124,18 +123,24 @@ def mark(basis: str) -> str:
     return {"captured": "", "recomputed": "≈", "top 20": "~"}[basis]
 
 
-def bar(value: float, width: int, lowest: float = 1e-9) -> str:
+def bar(value: float | None, width: int, lowest: float = 1e-9) -> str:
     """A bar on a logarithmic scale from `lowest` to 1: empty for an exact 0."""
     return "█" * round(width * filled(value, lowest))
 
 
-def filled(value: float, lowest: float = 1e-9) -> float:
+def filled(value: float | None, lowest: float = 1e-9) -> float:
     """How full a bar is on a logarithmic scale from `lowest` to 1; a value above 0 is never quite empty."""
+    if value is None:
+        return 1.0
     if value <= 0:
         return 0.0
-    if not math.isfinite(value):
-        return 1.0
     return min(1.0, max(0.02, 1 - math.log10(value) / math.log10(lowest)))
+
+
+def _margins(first: FirstToken) -> str:
+    if first.margin_a is None or first.margin_b is None:
+        return "no margins were recorded"
+    return f"the top two lie {number(first.margin_a)} apart in A and {number(first.margin_b)} in B"
 
 
 def _pair(a: str, b: str) -> str:

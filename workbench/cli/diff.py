@@ -17,7 +17,7 @@ from workbench.cli.console import print_json
 from workbench.cli.diff_print import print_diff
 from workbench.cli.errors import DONE, FAILED, CommandError
 from workbench.cli.model_finder import resolve_model
-from workbench.cli.progress import progress_bar
+from workbench.cli.progress import progress_bar, told_progress
 from workbench.cli.session_names import resolve_session
 from workbench.cli.torch_threads import wait_passively
 from workbench.model_behind import ModelMissingError
@@ -38,6 +38,7 @@ class DiffOrder:
     model: str | None = None
     stages: bool = True
     at: str | None = None
+    progress: bool = False
 
 
 def diff_sessions(order: DiffOrder, json: bool) -> int:
@@ -63,7 +64,7 @@ def _of_sessions(a: Side, b: Side, order: DiffOrder) -> DiffResult:
         raise CommandError(
             f"{order.a} and {order.b} have no request with the same prompt: name two with --pair A:B"
         )
-    with progress_bar("comparing", "requests") as progress:
+    with told_progress("comparing", "requests", lines=order.progress) as progress:
         found = []
         for done, (one, other) in enumerate(pairs.both, 1):
             found.append(compare_pair(a, b, one, other))
@@ -83,7 +84,7 @@ def _search(a: Side, b: Side, order: DiffOrder, at: tuple[PairDifference, int]) 
     from workbench.cli.diff_stages import search_runs
 
     try:
-        with progress_bar("building both runs again", "passes") as progress:
+        with told_progress("building both runs again", "passes", lines=order.progress) as progress:
             return search_runs(a, b, names, position, models, progress)
     except ModelMissingError as error:
         return StageSearch(*names, why_not=f"the stages cannot be compared: {error}")

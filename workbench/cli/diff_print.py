@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from engine.divergence_result import Divergence, StageDifference
@@ -72,10 +73,10 @@ def _print_layers(found: Divergence) -> None:
     """A plot over layers: how far the residual streams are apart, and what each layer adds by itself."""
     print(f"\nrow {found.position}, relative difference by layer (bars from 1e-9 to 1)")
     for layer, stages in _by_layer(found.stages):
-        last, worst = stages[-1], max(stages, key=lambda each: each.own_rel)
+        last, worst = stages[-1], max(stages, key=lambda each: math.inf if each.own_rel is None else each.own_rel)
         beyond = next((each for each in stages if each.beyond), None)
         name = "outside" if layer == OUTSIDE else f"layer {layer}"
-        own = f"own {number(worst.own_rel)} {worst.stage}" if worst.own_rel else "own 0"
+        own = "own 0" if worst.own_rel == 0 else f"own {number(worst.own_rel)} {worst.stage}"
         flag = f"  ✗ {beyond.stage}" if beyond is not None else ""
         print(f"  {name:9} {bar(last.rel, BAR):{BAR}} {number(last.rel):>9}  {own}{flag}".rstrip())
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
+
+BETWEEN_LINES_S = 0.2
 
 
 class Progress(Protocol):
@@ -30,9 +33,27 @@ def progress_bar(doing: str, unit: str) -> Iterator[Progress]:
         bars.TextColumn(unit),
         bars.TimeRemainingColumn(),
     )
-    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with bars.Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def told_progress(doing: str, unit: str, *, lines: bool) -> Iterator[Progress]:
+    """The bar; or with `lines` the same a line at a time, a few a second, for whoever reads standard error."""
+    if not lines:
+        with progress_bar(doing, unit) as progress:
+            yield progress
+        return
+    said = 0.0
+
+    def say_line(done: int, total: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= BETWEEN_LINES_S:
+            said = time.monotonic()
+            print(f"{doing}: {done} of {total} {unit}", file=sys.stderr, flush=True)
+
+    yield say_line
 
 
 def _silent(_done: int, _total: int) -> None:
