@@ -10,6 +10,7 @@ from typing import BinaryIO, Literal, TypeAlias, TypeVar
 
 import msgspec
 
+from engine.debug.said import PointInfo, Shown, Stop
 from engine.interventions import Scale
 from engine.params import EngineOptions, Policy, SamplingParams
 from engine.stage_report import Part, Passed, Source, Standing, Values, Window
@@ -216,6 +217,18 @@ class LookLayers(Message, frozen=True):
     top: int = 5
 
 
+class Do(Message, frozen=True):
+    """Carry out a line of the debugger's language (`engine.debug.registry`); answered by `Done`.
+
+    `request` and `position` are what the client has selected. Only lines whose `where` is points, look, run
+    or change are for the engine. One that runs the engine is answered at once; `Stopped` tells of its end.
+    """
+
+    line: str
+    request: str | None = None
+    position: int | None = None
+
+
 class Close(Message, frozen=True):
     """Finish the step, close the session and exit. The end of the channel means the same."""
 
@@ -242,6 +255,7 @@ Command: TypeAlias = (
     | FinishForward
     | Abandon
     | LookLayers
+    | Do
 )
 
 
@@ -287,6 +301,26 @@ class Reply(Message, frozen=True):
 
     error: str | None = None
     requests: tuple[str, ...] = ()
+
+
+class Done(Message, frozen=True):
+    """The line of `Do` was carried out, or refused with one line; `points` are those there are now."""
+
+    shown: Shown = Shown()
+    error: str | None = None
+    points: tuple[PointInfo, ...] = ()
+
+
+class Stopped(Message, frozen=True):
+    """A point, or a command that ran up to here, has halted the run; the `Progress` with the same step follows.
+
+    `sentence` says where, why and with which values; `shown` are answers of the point's own commands.
+    """
+
+    stop: Stop
+    sentence: str
+    shown: tuple[Shown, ...] = ()
+    points: tuple[PointInfo, ...] = ()
 
 
 class Rewound(Message, frozen=True):
@@ -413,7 +447,18 @@ class Closed(Message, frozen=True):
 
 
 Answer: TypeAlias = (
-    Loading | Ready | Progress | Reply | Rewound | Inspection | StageReport | LayersSeen | Fatal | Closed
+    Loading
+    | Ready
+    | Progress
+    | Reply
+    | Done
+    | Stopped
+    | Rewound
+    | Inspection
+    | StageReport
+    | LayersSeen
+    | Fatal
+    | Closed
 )
 
 M = TypeVar("M")
