@@ -179,12 +179,12 @@ def _stale(row: _Compared, held: _Held) -> FirstStage | None:
         return None
     runs: tuple[tuple[Run, Row], ...] = (("a", row.a), ("b", row.b))
     for layer in range(len(held.rel)):
-        for run, own in runs:
-            computed = _key_and_value(own, layer)
+        for run, its_row in runs:
+            computed = _key_and_value(its_row, layer)
             kept = held.of(run)[layer][row.position]
             if computed is not None and float(_rel(computed[None], kept[None])) > held.tolerance:
-                own = real(apart(computed, kept).rel)
-                return _first_cached(held, layer, row.position, own, run)
+                off = real(apart(computed, kept).rel)
+                return _first_cached(held, layer, row.position, off, run)
     return None
 
 
