@@ -121,6 +121,7 @@ class Engine:
         self._make_stop_strings = stop_strings
         self._stop_strings: dict[str, StopStrings] = {}
         self.begun: Begun | None = None
+        self._timeline = timeline
         self._rewinder = Rewinder(executor, timeline, options)
 
     # -- requests ------------------------------------------------------------------------------------
@@ -303,6 +304,8 @@ class Engine:
             if self.begun is not None:
                 self.abandon()
         finally:
+            if self._timeline is not None:
+                self._timeline.close()
             if self._sink is not None:
                 self._sink.close()
 

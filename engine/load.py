@@ -16,8 +16,16 @@ from engine.kv.pool import KVPool
 from engine.model.config import ModelConfig, read_config
 from engine.model.weights import DTYPES, load_decoder
 from engine.params import MIB, EngineOptions, OptionError
+from engine.timeline import Timeline
 
 MakeSink = Callable[[TorchExecutor], Sink | None]  # takes the loaded model and its KV pool
+
+
+MakeTimeline = Callable[[], Timeline | None]  # called once the sink is made
+
+
+def no_past() -> None:
+    """No timeline: the engine cannot go back."""
 
 
 def unrecorded(_executor: TorchExecutor) -> None:
@@ -29,6 +37,7 @@ def load(
     options: EngineOptions,
     make_sink: MakeSink = unrecorded,
     stop_strings: MakeStopStrings | None = None,
+    make_timeline: MakeTimeline = no_past,
 ) -> Engine:
     """Load `folder` and build its engine. Raises ModelError or OptionError with one clear line."""
     if options.device != "cpu":
@@ -42,7 +51,8 @@ def load(
     decoder = load_decoder(folder, DTYPES[dtype])
     pool = KVPool(config, num_blocks, options.block_size, DTYPES[dtype])
     executor = TorchExecutor(decoder, pool, options.seed, capture)
-    return Engine(executor, limits_of(config), num_blocks, options, make_sink(executor), stop_strings)
+    sink = make_sink(executor)
+    return Engine(executor, limits_of(config), num_blocks, options, sink, stop_strings, make_timeline())
 
 
 def dtype_name(config: ModelConfig, options: EngineOptions) -> str:

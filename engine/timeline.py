@@ -39,6 +39,10 @@ class Timeline(Protocol):
         """The events of steps `after` + 1 to `upto` on the way to `branch`, and those said after each of them."""
         ...
 
+    def close(self) -> None:
+        """Nobody will ask any more."""
+        ...
+
 
 class MemoryTimeline:
     """A sink that keeps all events in memory: for engines that are not recorded, and for tests."""

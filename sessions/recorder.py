@@ -14,7 +14,7 @@ from engine.capture import Captured
 from engine.execution import DetailsOf
 from sessions.channel import Frames, Report, Said, send
 from sessions.cores import OtherCores
-from sessions.creating import create_session
+from sessions.creating import copy_session, create_session
 from sessions.errors import RecorderError
 from sessions.header import Header
 from sessions.scratch import Place, Scratch
@@ -37,6 +37,18 @@ class Recorder:
     ) -> None:
         """Start a session at `path`; replace a file that exists only if `force`. Raises RecorderError."""
         create_session(path, header, tokenizer_json, force)
+        self._begin(path)
+
+    @classmethod
+    def going_on(cls, recording: Path, path: Path, *, force: bool = False) -> Recorder:
+        """Start at `path` with a copy of a recording, which a new branch is to grow in. Raises RecorderError."""
+        copy_session(recording, path, force)
+        recorder = cls.__new__(cls)
+        recorder._begin(path)
+        return recorder
+
+    def _begin(self, path: Path) -> None:
+        """Start the process that writes the session at `path`."""
         self.path = path
         self._scratch = Scratch.create()
         self._process = _start(path, self._scratch)

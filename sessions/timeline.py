@@ -40,8 +40,10 @@ class SessionTimeline:
                 yield from (row.event for row in session.said_in(step, part.branch))
 
     def close(self) -> None:
+        """Let go of the file, so that its writer can leave a single one."""
         if self._open is not None:
             self._open.close()
+            self._open = None
 
     def _session(self, branch: int, step: int) -> Session:
         session = self._fresh()

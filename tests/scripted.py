@@ -16,7 +16,7 @@ from engine.kv.writes import WriteClock
 from engine.params import EngineOptions, RequestSpec, SamplingParams
 from engine.protocol import Inspect, Inspection
 from engine.state import State
-from engine.timeline import MemoryTimeline
+from engine.timeline import Timeline
 from engine.tokens import TokenLog
 
 VOCAB = 50
@@ -114,12 +114,12 @@ def scripted_engine(
     sink: Sink | None = None,
     max_context: int = 10_000,
     shareable_prompt: int | None = None,
+    timeline: Timeline | None = None,
     **options: object,
 ) -> Engine:
     chosen = EngineOptions(**options)  # type: ignore[arg-type]
     executor = ScriptedExecutor(num_blocks, chosen.block_size)
     limits = Limits(max_context, VOCAB, shareable_prompt=shareable_prompt)
-    timeline = sink if isinstance(sink, MemoryTimeline) else None
     return Engine(executor, limits, num_blocks, chosen, sink, timeline=timeline)
 
 

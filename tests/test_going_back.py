@@ -28,7 +28,7 @@ ACTIONS = ["step"] * 6 + ["fork", "rewind", "exact", "force"]
 
 def engine_with_a_past(num_blocks: int, **setup: object) -> tuple[Engine, MemoryTimeline]:
     timeline = MemoryTimeline(num_blocks, EngineOptions(**setup))  # type: ignore[arg-type]
-    return scripted_engine(num_blocks, timeline, **setup), timeline
+    return scripted_engine(num_blocks, timeline, timeline=timeline, **setup), timeline
 
 
 def slots_of(tokens: Sequence[int]) -> list[int]:

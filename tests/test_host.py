@@ -15,9 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine import events as ev
 from engine import protocol as pr
 from engine.client import EngineClient
 from engine.engine import Engine
+from engine.execution import DetailsOf
 from engine.host import Announce, Opened, serve
 from engine.params import EngineOptions, SamplingParams
 from engine.timeline import MemoryTimeline
@@ -33,11 +35,11 @@ def encode_text(text: str) -> list[int]:
     return [ord(character) % 50 for character in text]
 
 
-class Served(MemoryTimeline):
+class Served:
     """A host on a thread, with pipes in between."""
 
     def __init__(self, workload: Sequence[pr.RequestText] = ()) -> None:
-        super().__init__(32, EngineOptions(block_size=4))
+        self.timeline = MemoryTimeline(32, EngineOptions(block_size=4))
         self.engine = self.make_engine()
         self.closed = 0
         self.disk_full = False
@@ -49,7 +51,7 @@ class Served(MemoryTimeline):
         self.send(pr.Open(model="m", session="s.wbs", options=EngineOptions(), workload=tuple(workload)))
 
     def make_engine(self) -> Engine:
-        return scripted_engine(32, self, block_size=4)
+        return scripted_engine(32, self, timeline=self.timeline, block_size=4)
 
     def _serve(self, answers: BinaryIO) -> None:
         self.code = serve(self._open, self._commands_out, answers)
@@ -65,6 +67,12 @@ class Served(MemoryTimeline):
     def _flush(self) -> None:
         if self.disk_full:
             raise RuntimeError("the disk is full")
+
+    def record(self, events: Sequence[ev.Event]) -> None:
+        self.timeline.record(events)
+
+    def commit(self, events: Sequence[ev.Event], details: DetailsOf | None) -> None:
+        self.timeline.commit(events, details)
 
     def close(self) -> None:
         self.closed += 1

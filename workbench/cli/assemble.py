@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 import torch
 
 from engine import protocol as pr
@@ -24,8 +25,11 @@ from engine.text.chat import ChatTemplate
 from engine.text.convert import load_tokenizer
 from engine.workload import Feeder, check_workload
 from sessions.header import Header, ModelShape
+from sessions.reader import Session
 from sessions.recorder import Recorder
+from sessions.timeline import SessionTimeline
 from workbench.cli import VERSION
+from workbench.cli.errors import CommandError
 
 TOKENIZER = "tokenizer.json"
 
@@ -38,9 +42,13 @@ def open_session(command: pr.Open, announce: Announce) -> Opened:
     folder = Path(command.model)
     announce(pr.Loading(doing="reading the tokenizer"))
     encode = Encoder(folder)
+    options = command.options if command.resume is None else _recorded_options(command.resume, folder)
     recording = _Recording(command, folder, encode)
     announce(pr.Loading(doing="loading the weights"))
-    engine = load(folder, command.options, recording.start, encode.stop_strings)
+    engine = load(folder, options, recording.start, encode.stop_strings, recording.timeline)
+    if command.resume is not None:
+        announce(pr.Loading(doing=f"computing the KV of step {command.resume.step} again"))
+        engine.rewind(command.resume.step, command.resume.branch)
     return Opened(
         engine=engine,
         encode=encode,
@@ -92,19 +100,37 @@ class _Recording:
         assert self.started is not None
         return self.started
 
+    def timeline(self) -> SessionTimeline:
+        """The session itself, which the engine goes back by."""
+        return SessionTimeline(self.recorder.path, self.recorder.flush)
+
     def start(self, executor: TorchExecutor) -> Sink:
         """The session's recorder. The workload is checked first: what is refused leaves no file."""
+        path, resume = Path(self.command.session), self.command.resume
+        if resume is not None:
+            self.started = Recorder.going_on(Path(resume.recording), path, force=self.command.force)
+            return self.started
         limits, num_blocks = limits_of(executor.decoder.config), executor.pool.num_blocks
         check_workload(
             self.command.workload, Engine(executor, limits, num_blocks, self.command.options), self.encode
         )
         self.started = Recorder(
-            Path(self.command.session),
+            path,
             _header(self.folder, self.command.options, executor),
             _tokenizer_json(self.folder),
             force=self.command.force,
         )
         return self.started
+
+
+def _recorded_options(resume: pr.Resume, folder: Path) -> EngineOptions:
+    """The options of a recording. Raises CommandError where `folder` holds another model than its own."""
+    with Session.open(resume.recording) as session:
+        header = session.header
+    found = fingerprint(folder)
+    if (found.config_sha256, found.weights_sha256) != (header.config_sha256, header.weights_sha256):
+        raise CommandError(f"{folder} holds another model than {resume.recording} was made with")
+    return msgspec.structs.replace(header.options, kv_blocks=header.num_blocks)
 
 
 def _header(folder: Path, options: EngineOptions, executor: TorchExecutor) -> Header:
