@@ -1,21 +1,21 @@
-"""Exporting the session on the screen: what can be asked for, and doing it without a screen."""
+"""Exporting a session, from the command line or the screen: every format there is, and writing one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Final
 
 from sessions.errors import SessionError
+from sessions.export.formats import FORMATS as SESSION_FORMATS
+from sessions.export.formats import Format
+from sessions.export.options import ExportOptions
 
-Format = Literal["jsonl", "perfetto", "csv"]
-FORMATS: tuple[Format, ...] = get_args(Format)
-SUFFIXES: dict[Format, str] = {"jsonl": ".jsonl", "perfetto": ".perfetto.json", "csv": ".csv.zip"}
-MEANINGS: dict[Format, str] = {
-    "jsonl": "every event, one JSON object a line",
-    "perfetto": "a trace for ui.perfetto.dev: steps, requests, counters",
-    "csv": "a .zip of every table, for spreadsheets",
-}
+ASCIICAST: Final = Format(
+    "asciicast", ".cast", "a terminal recording of these screens", "workbench.asciicast",
+    frozenset({"branch", "redact", "steps", "size", "views", "fps"}),
+)  # fmt: skip
+FORMATS: Final[dict[str, Format]] = SESSION_FORMATS | {ASCIICAST.name: ASCIICAST}
 
 
 class ExportError(RuntimeError):
@@ -27,14 +27,15 @@ class ExportJob:
     """Write `session` to `target`; `force` replaces a file that is there."""
 
     session: Path
-    format: Format
+    format: str
     target: Path
+    options: ExportOptions = field(default_factory=ExportOptions)
     force: bool = False
 
 
-def default_target(session: Path, wanted: Format) -> Path:
+def default_target(session: Path, wanted: str) -> Path:
     """Where an export goes unless said otherwise: the folder the workbench was started in."""
-    return Path(session.stem + SUFFIXES[wanted])
+    return Path(session.stem + FORMATS[wanted].suffix)
 
 
 def run_export(job: ExportJob) -> str:
@@ -42,10 +43,19 @@ def run_export(job: ExportJob) -> str:
     from sessions.export import export_session  # not needed before
 
     try:
-        export_session(job.session, job.format, job.target, force=job.force)
+        left_out = export_session(job.session, FORMATS[job.format], job.target, job.options, force=job.force)
     except (OSError, SessionError) as error:
         raise ExportError(f"{job.target} was not written: {error}") from error
-    return f"exported to {job.target} ({job.target.stat().st_size:,} bytes)"
+    without = f"; left out: {'; '.join(left_out)}" if left_out else ""
+    return f"exported to {job.target} ({size_bytes(job.target):,} bytes){without}"
 
 
-__all__ = ["FORMATS", "MEANINGS", "ExportError", "ExportJob", "Format", "default_target", "run_export"]
+def size_bytes(path: Path) -> int:
+    """The bytes of a file, or of the files in a folder."""
+    return sum(each.stat().st_size for each in path.iterdir()) if path.is_dir() else path.stat().st_size
+
+
+__all__ = [
+    "FORMATS", "ExportError", "ExportJob", "ExportOptions", "Format", "default_target", "run_export",
+    "size_bytes",
+]  # fmt: skip

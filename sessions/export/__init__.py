@@ -5,29 +5,43 @@ from __future__ import annotations
 from pathlib import Path
 
 from sessions.errors import SessionError
-from sessions.export.csv import write_csv
-from sessions.export.jsonl import write_jsonl
-from sessions.export.output import Progress, Write, no_progress, open_output
-from sessions.export.perfetto import write_perfetto
-from sessions.reader import Session
+from sessions.export.formats import FORMATS, Format
+from sessions.export.opening import open_excerpt
+from sessions.export.options import ExportOptions
+from sessions.export.output import Progress, no_progress, open_folder, open_output
 
-__all__ = ["FORMATS", "Progress", "export_session"]
-
-FORMATS: dict[str, Write] = {"jsonl": write_jsonl, "perfetto": write_perfetto, "csv": write_csv}
+__all__ = ["FORMATS", "ExportOptions", "Format", "Progress", "export_session"]
 
 
 def export_session(
-    session: Path, to: str, output: Path, *, force: bool = False, progress: Progress = no_progress
-) -> None:
-    """Write the session file `session` as `to`, one of FORMATS, to `output` (`-` is stdout).
+    session: Path,
+    to: str | Format,
+    output: Path,
+    options: ExportOptions | None = None,
+    *,
+    force: bool = False,
+    progress: Progress = no_progress,
+) -> tuple[str, ...]:
+    """Write the session file `session` as `to`, a Format or the name of one, to `output` (`-` is stdout).
 
     The file appears whole, or not at all; one that exists is replaced only if `force`. `progress` is
-    called with how much is done and how much there is. Raises SessionError and OSError.
+    called with how much is done and how much there is. Returns what was left out, a line each. Raises
+    SessionError and OSError.
     """
-    write = FORMATS.get(to)
-    if write is None:
+    wanted = to if isinstance(to, Format) else _named(to)
+    options = options or ExportOptions()
+    wanted.check(options, output)
+    with open_excerpt(session, options) as excerpt:
+        if wanted.shape == "folder or zip" and output.suffix != ".zip":
+            with open_folder(output, force, wanted.suffix) as folder:
+                wanted.write_folder(excerpt, folder, progress)
+        else:
+            with open_output(output, force) as stream:
+                wanted.write(excerpt, stream, progress)
+        return tuple(excerpt.left_out)
+
+
+def _named(to: str) -> Format:
+    if to not in FORMATS:
         raise SessionError(f"there is no format {to}: use {', '.join(sorted(FORMATS))}")
-    if to == "csv" and output.suffix != ".zip":
-        raise SessionError(f"{output}: csv is a .zip of one file a table: give a name that ends in .zip")
-    with Session.open(session) as opened, open_output(output, force) as stream:
-        write(opened, stream, progress)
+    return FORMATS[to]

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import BinaryIO, Final
 
 import msgspec
 
+from sessions.export.excerpt import Excerpt
 from sessions.export.output import Progress
-from sessions.reader import Session
 
 CHUNK_EVENTS: Final = 5_000
 
 
-def write_jsonl(session: Session, stream: BinaryIO, progress: Progress) -> None:
-    """Write the header and every event. Folding the events in order gives the states of the run."""
-    stream.write(header_line(session))
-    for start in range(0, session.last_seq, CHUNK_EVENTS):
-        lines = session.event_lines(start + 1, min(start + CHUNK_EVENTS, session.last_seq))
-        stream.write("".join(f"{line}\n" for line in lines).encode())
-        progress(start + len(lines), session.last_seq)
+def write(excerpt: Excerpt, stream: BinaryIO, progress: Progress) -> None:
+    """Write the header and the events. Folding all events in order gives the states of the run."""
+    if excerpt.options.steps is not None or excerpt.chosen is not None:
+        excerpt.leave_out("events of other steps or requests: these do not fold to a state by themselves")
+    stream.write(header_line(excerpt))
+    wanted = excerpt.rows_of("events", "step", "request")
+    total = _count(excerpt, wanted)
+    done = 0
+    answer = excerpt.session.query(f"SELECT data {wanted} ORDER BY seq")
+    with closing(answer.rows):
+        for (line,) in answer.rows:
+            stream.write(line.encode() + b"\n")
+            done += 1
+            if done % CHUNK_EVENTS == 0:
+                progress(done, max(done, total))
+    progress(done, done)
 
 
-def header_line(session: Session) -> bytes:
-    """The first line: `{"type":"header","schema_version":...}` and everything else the header says."""
-    fields = {"type": "header"} | msgspec.to_builtins(session.header)
-    return msgspec.json.encode(fields) + b"\n"
+def header_line(excerpt: Excerpt) -> bytes:
+    """The first line: `{"type":"header","schema_version":...}`, everything else the header says, the excerpt."""
+    fields = {"type": "header"} | msgspec.to_builtins(excerpt.session.header)
+    return msgspec.json.encode(fields | {"excerpt": excerpt.about}) + b"\n"
+
+
+def _count(excerpt: Excerpt, wanted: str) -> int:
+    answer = excerpt.session.query(f"SELECT count(*) {wanted}")
+    with closing(answer.rows):
+        return int(next(answer.rows)[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,13 +13,12 @@ from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias, cast
 
 from sessions.errors import SessionError
-from sessions.reader import Session
 
 Progress: TypeAlias = Callable[[int, int], None]  # done, of how many
-Write: TypeAlias = Callable[[Session, BinaryIO, Progress], None]
 
 STDOUT: Final = Path("-")
 _MODE: Final = 0o666
+_FOLDER_MODE: Final = 0o777
 
 
 def no_progress(_done: int, _total: int) -> None:
@@ -49,6 +49,39 @@ def open_output(path: Path, force: bool) -> Iterator[BinaryIO]:
 
 
 @contextmanager
+def open_folder(path: Path, force: bool, suffix: str) -> Iterator[Path]:
+    """A folder that becomes `path` when nothing went wrong.
+
+    Raises SessionError when `path` exists and not `force`, or is anything but a folder of such files.
+    """
+    if path == STDOUT:
+        raise SessionError(f"a folder of {suffix} files cannot go to standard output: name a folder or a .zip")
+    if path.exists():
+        _check_replaceable(path, force, suffix)
+    try:
+        part = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    except OSError as error:
+        raise SessionError(f"{path} cannot be written: {error.strerror}") from error
+    try:
+        yield part
+        part.chmod(_FOLDER_MODE & ~_umask())
+        if path.exists():
+            shutil.rmtree(path)
+        part.replace(path)
+    except OSError as error:
+        raise SessionError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _check_replaceable(path: Path, force: bool, suffix: str) -> None:
+    if not force:
+        raise SessionError(f"{path} exists: choose another name, or overwrite it with --force")
+    if not path.is_dir() or any(not each.name.endswith(suffix) for each in path.iterdir()):
+        raise SessionError(f"{path} holds other things than {suffix} files: choose another name")
+
+
+@contextmanager
 def _packed(file: BinaryIO, path: Path) -> Iterator[BinaryIO]:
     if path.suffix != ".gz":
         yield file
@@ -63,8 +96,12 @@ def _part_of(path: Path) -> Path:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     except OSError as error:
         raise SessionError(f"{path} cannot be written: {error.strerror}") from error
-    mask = os.umask(0)
-    os.umask(mask)
-    os.fchmod(handle, _MODE & ~mask)
+    os.fchmod(handle, _MODE & ~_umask())
     os.close(handle)
     return Path(name)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

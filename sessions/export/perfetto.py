@@ -16,9 +16,9 @@ from typing import Any, BinaryIO, Final
 
 import msgspec
 
+from sessions.export.excerpt import Excerpt
 from sessions.export.output import Progress
 from sessions.export.trace_clock import TraceClock
-from sessions.reader import Session
 from sessions.records import Phase, RequestRow, StepRow
 
 TraceEvent = dict[str, Any]
@@ -26,39 +26,45 @@ TraceEvent = dict[str, Any]
 ENGINE: Final = 1
 REQUESTS: Final = 2
 STEPS: Final = 1
-CHUNK_STEPS: Final = 1_000
+REPORT_STEPS: Final = 1_000
 
 _PARTS: Final = ("schedule", "forward", "sample", "commit")
 
 
-def write_perfetto(session: Session, stream: BinaryIO, progress: Progress) -> None:
-    """Write the trace of branch 0, an event a line."""
-    about = {"session": session.path.name, "model": session.header.model_name, "created": session.header.created}
-    stream.write(b'{"displayTimeUnit":"ms","otherData":' + msgspec.json.encode(about) + b',"traceEvents":[\n')
-    for number, event in enumerate(trace_events(session, progress)):
+def write(excerpt: Excerpt, stream: BinaryIO, progress: Progress) -> None:
+    """Write the trace, an event a line."""
+    header = excerpt.session.header
+    about = {"session": excerpt.name, "model": header.model_name, "created": header.created}
+    head = about | {"excerpt": excerpt.about}
+    stream.write(b'{"displayTimeUnit":"ms","otherData":' + msgspec.json.encode(head) + b',"traceEvents":[\n')
+    for number, event in enumerate(trace_events(excerpt, progress)):
         stream.write((b",\n" if number else b"") + msgspec.json.encode(event))
     stream.write(b"\n]}\n")
 
 
-def trace_events(session: Session, progress: Progress) -> Iterator[TraceEvent]:
+def trace_events(excerpt: Excerpt, progress: Progress) -> Iterator[TraceEvent]:
     """All events: names, then steps and counters in order of time, then request after request."""
-    yield from _names(session)
-    clock = TraceClock()
-    last = session.last_step()
-    for first in range(1, last + 1, CHUNK_STEPS):
-        for row in session.step_rows(first, min(first + CHUNK_STEPS - 1, last)):
-            before = clock.end_of(clock.last_step)
-            yield from _step(row, clock.add(row))
-            yield from _counters(row, before, clock.end_of(row.step))
-        progress(min(first + CHUNK_STEPS - 1, last), last)
-    for request in session.requests():
-        phases = session.request_phases(request.request)
+    yield from _names(excerpt.session.header.model_name)
+    clock = TraceClock(excerpt.first_step)
+    total = excerpt.last_step - excerpt.first_step + 1
+    for done, row in enumerate(excerpt.step_rows(), 1):
+        before = clock.end_of(clock.last_step)
+        yield from _step(row, clock.add(row))
+        yield from _counters(row, before, clock.end_of(row.step))
+        if done % REPORT_STEPS == 0 or done == total:
+            progress(done, total)
+    for request in excerpt.requests:
+        phases = [each for each in excerpt.phases(request.request) if _seen(each, excerpt)]
         yield from _request(request, phases, clock)
         yield from _flows(request, phases, clock)
 
 
-def _names(session: Session) -> Iterator[TraceEvent]:
-    model = session.header.model_name
+def _seen(phase: Phase, excerpt: Excerpt) -> bool:
+    """Whether a phase has not ended before the excerpt began."""
+    return phase.last_step is None or phase.last_step >= excerpt.since
+
+
+def _names(model: str) -> Iterator[TraceEvent]:
     yield _named("process_name", ENGINE, 0, f"engine: {model}")
     yield _named("process_name", REQUESTS, 0, "requests")
     yield _named("thread_name", ENGINE, STEPS, "steps")
@@ -153,7 +159,8 @@ def _async(ph: str, name: str, request: RequestRow, time_ns: int, args: TraceEve
 def _flows(request: RequestRow, phases: list[Phase], clock: TraceClock) -> Iterator[TraceEvent]:
     """An arrow from each step that preempted the request to the step that took it up again."""
     for preempted, resumed in pairwise(phases):
-        if preempted.phase == "preempted" and resumed.phase == "prefill":
+        seen = preempted.first_step >= clock.first_step
+        if seen and preempted.phase == "preempted" and resumed.phase == "prefill":
             id_ = f"{request.request}/{preempted.number}"
             yield _flow("s", id_, request, clock.start_of(preempted.first_step))
             yield _flow("f", id_, request, clock.start_of(resumed.first_step)) | {"bp": "e"}

@@ -9,13 +9,14 @@ from sessions.records import StepRow
 
 
 class TraceClock:
-    """Times of steps 1, 2, ... from their rows.
+    """Times of steps from their rows, which begin with `first_step`.
 
     Wall clocks may jump and a failed step has no times; a step then begins where the one before ended.
     """
 
-    def __init__(self) -> None:
-        self._starts = array("q", [0])  # of step 0, which is before the first
+    def __init__(self, first_step: int = 1) -> None:
+        self.first_step = first_step
+        self._starts = array("q", [0])  # of the step before the first
         self._ends = array("q", [0])
         self._origin: int | None = None
 
@@ -35,12 +36,15 @@ class TraceClock:
 
     @property
     def last_step(self) -> int:
-        return len(self._ends) - 1
+        return self.first_step + len(self._ends) - 2
 
     def start_of(self, step: int) -> int:
-        """When `step` began; for a step still to come, when the last one ended."""
-        return self._starts[step] if step <= self.last_step else self._ends[-1]
+        """When `step` began; for a step still to come, when the last one ended; 0 for one before the first."""
+        return self._starts[self._index(step)] if step <= self.last_step else self._ends[-1]
 
     def end_of(self, step: int) -> int:
         """When `step` ended."""
-        return self._ends[min(step, self.last_step)]
+        return self._ends[self._index(min(step, self.last_step))]
+
+    def _index(self, step: int) -> int:
+        return max(0, step - self.first_step + 1)

@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import msgspec
 
 from sessions.export import export_session as write
+from sessions.export.options import ExportOptions
 from sessions.export.output import STDOUT
 from workbench.cli.console import print_json, say
 from workbench.cli.errors import CommandError
+from workbench.cli.export_flags import ExportFlags
 from workbench.cli.output import check_output
 from workbench.cli.progress import progress_bar
 from workbench.cli.session_names import resolve_session
 from workbench.cli.sizes import show_size
+from workbench.exporting import FORMATS, size_bytes
 
 
 class Exported(msgspec.Struct, frozen=True):
-    """A file that was written."""
+    """What was written, and what of the session is not in it."""
 
     session: str
     format: str
     output: str
     size_bytes: int
+    left_out: tuple[str, ...]
 
 
-def export_session(name: str, to: str, output: Path, force: bool, json: bool) -> None:
-    """Write the session in format `to`, and say where it is."""
-    session = resolve_session(name)
+def export_session(name: str, to: str, output: Path, force: bool, json: bool, flags: ExportFlags) -> None:
+    """Write the session in format `to`, and say where it is and what was left out."""
+    session, wanted, options = resolve_session(name), FORMATS[to], ExportOptions(**asdict(flags))
     if output == STDOUT and json:
         raise CommandError("--json and --output - both write to standard output: leave one out")
-    if output != STDOUT:
+    wanted.check(options, output)
+    if output != STDOUT and wanted.shape == "file":
         check_output(output, force)
-    with progress_bar("exporting", "events") as progress:
-        write(session, to, output, force=force, progress=progress)
+    with progress_bar("exporting", "parts") as progress:
+        left_out = write(session, wanted, output, options, force=force, progress=progress)
+    if not json:
+        for line in left_out:
+            say(f"left out: {line}")
     if output != STDOUT:
-        _tell(Exported(str(session), to, str(output), output.stat().st_size), json)
+        _tell(Exported(str(session), to, str(output), size_bytes(output), left_out), json)
 
 
 def _tell(exported: Exported, json: bool) -> None:

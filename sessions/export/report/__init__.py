@@ -1,0 +1,1 @@
+"""The HTML report: what of a session is embedded in the page, and the page itself."""
