@@ -19,9 +19,11 @@ from engine.forward import TorchForward, Watcher
 from engine.inspection import Inspector
 from engine.kv.pool import KVPool
 from engine.kv.writes import WriteClock
+from engine.lens import LayerLooker
 from engine.model.batch import Batch, Span
 from engine.model.decoder import Decoder
-from engine.protocol import Inspect, Inspection
+from engine.protocol import Inspect, Inspection, LayersSeen, LookLayers
+from engine.row_again import RowAgain
 from engine.sampler_rows import SamplerRows
 from engine.sampling import Choices, SamplerRow, choose
 from engine.scaling import Scaler
@@ -98,6 +100,9 @@ class TorchExecutor:
 
     def inspect(self, state: State, log: TokenLog, command: Inspect) -> Inspection:
         return Inspector(self.decoder, self.pool, state, log).inspect(command)
+
+    def look(self, state: State, log: TokenLog, command: LookLayers) -> LayersSeen:
+        return LayerLooker(RowAgain(self.decoder, self.pool, state, log)).look(command)
 
     def _row(self, choice: Choice) -> SamplerRow:
         return self._rows.row(choice.request, choice.params, choice.sample, choice.prompt_tokens, choice.tokens)

@@ -10,9 +10,10 @@ import pytest
 
 from engine import protocol as pr
 from engine.kv.pool import KVPool
+from engine.params import SamplingParams
 from engine.sanitise import display_text
 from engine.state import State
-from engine.tokens import TokenLog
+from engine.tokens import Asked, TokenLog
 from sessions.records import TensorKey, TensorRow
 from tests.inspecting import with_inspections
 from tests.recorded import SHAPE
@@ -149,7 +150,7 @@ def test_the_bundled_model_answers_as_the_view_reads_it() -> None:
 
     log = TokenLog()
     tokens = [17, 300, 42, 17, 300, 42, 17, 300]
-    log._tokens["1"], log._prompt_tokens["1"] = tokens, len(tokens)  # type: ignore[assignment]
+    log.add("1", tokens, Asked(len(tokens), SamplingParams()))
     config = decoder().config
     inspector = Inspector(decoder(), KVPool(config, 4, 16, decoder().dtype), State(4, 16), log)
     wanted = pr.Inspect(request="1", position=7, rows=8, layer=2, head=1, grid=4)

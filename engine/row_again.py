@@ -1,0 +1,126 @@
+"""One row computed again, without touching the run.
+
+It is computed in a pool of its own. KV that the run still holds is copied there; the rest is prefilled again.
+So nothing the engine does later can depend on whether somebody looked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from engine.events import Work
+from engine.execution import Slice, limits_of
+from engine.kv.pool import KVPool
+from engine.kv.prefix import find
+from engine.kv.radix import chain_hashes
+from engine.model.batch import Batch, Span, span_slots
+from engine.model.decoder import Decoder
+from engine.model.layer import Stage, Stages
+from engine.scaling import Scaler
+from engine.scheduler import blocks_for
+from engine.state import State
+from engine.tokens import TokenLog
+
+CHUNK_TOKENS = 512  # of a prefix that is prefilled again
+
+
+class InspectionError(ValueError):
+    """A row that does not exist: one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Rows `span` of a sequence, whose KV up to there lies in `scratch`.
+
+    That of `reused` positions was still in the run's pool; that of `prefilled` was computed again.
+    """
+
+    scratch: KVPool
+    span: Span
+    tokens: Sequence[int]
+    reused: int = 0
+    prefilled: int = 0
+
+    @property
+    def token_ids(self) -> Sequence[int]:
+        return self.tokens[self.span.start : self.span.end]
+
+    @property
+    def batch(self) -> Batch:
+        return Batch.build([self.span], self.token_ids, self.scratch.block_size)
+
+
+@dataclass(frozen=True, slots=True)
+class RowAgain:
+    """Rows of the run that `state` and `log` tell of, with its weights and its KV. Enter inference mode first."""
+
+    decoder: Decoder
+    pool: KVPool
+    state: State
+    log: TokenLog
+
+    def tokens(self, request: str, position: int) -> Sequence[int]:
+        """The tokens of `request` up to and with `position`. Raises InspectionError when there is none."""
+        if request not in self.log:
+            raise InspectionError(f"there is no request {request}")
+        tokens = self.log.tokens_of(request)
+        if not 0 <= position < len(tokens):
+            raise InspectionError(f"request {request} has no position {position}: it has {len(tokens)} tokens")
+        return tokens[: position + 1]
+
+    def prepare(self, request: str, tokens: Sequence[int], rows: int) -> Prepared:
+        """Have everything before the last `rows` of `tokens` in a pool of their own."""
+        blocks = blocks_for(len(tokens), self._size)
+        prompt = self.log.prompt_tokens_of(request)
+        span = Span(request, len(tokens) - rows, rows, range(blocks), 1, prompt)
+        scratch = KVPool(self.decoder.config, blocks, self._size, self.pool.dtype)
+        reused = self._copy(scratch, request, tokens, span.start)
+        for start in range(reused, span.start, CHUNK_TOKENS):
+            count = min(CHUNK_TOKENS, span.start - start)
+            chunk = Prepared(scratch, Span(request, start, count, span.blocks, 0, prompt), tokens)
+            for _ in self.stages(chunk, self.generator(chunk)):
+                pass
+        return Prepared(scratch, span, tokens, reused, span.start - reused)
+
+    def generator(self, prepared: Prepared) -> Stages:
+        """The forward pass of the prepared rows as the model runs it: for `stages`."""
+        return self.decoder.stages(prepared.batch, prepared.scratch)
+
+    def stages(self, prepared: Prepared, generator: Stages) -> Iterator[Stage]:
+        """Every stage of the prepared rows as the run had it: what a person scaled is scaled."""
+        span = prepared.span
+        work = Work(span.request, "prefill", span.start, span.tokens)
+        intervened = self.log.intervened_of(span.request)
+        part = Slice(work, prepared.token_ids, span.blocks, span.prompt_tokens, intervened)
+        scaler = Scaler([part], prepared.batch)
+        for layer, stage, tensor in generator:
+            scaler.at(layer, stage, tensor)
+            yield layer, stage, tensor
+
+    @property
+    def _size(self) -> int:
+        return self.pool.block_size
+
+    def _copy(self, scratch: KVPool, request: str, tokens: Sequence[int], wanted: int) -> int:
+        """Copy what the run still holds of the first `wanted` positions; how many that are."""
+        table, kept = self._kept(request, tokens)
+        reused = min(kept, wanted)
+        if reused:
+            slots = span_slots(Span(request, 0, reused, table), self._size)
+            for layer, target in enumerate(scratch.layers):
+                target[:reused] = self.pool.gather(layer, slots)
+        return reused
+
+    def _kept(self, request: str, tokens: Sequence[int]) -> tuple[Sequence[int], int]:
+        """The blocks that still hold the start of `tokens`, and how many positions of it."""
+        live = self.state.requests.get(request)
+        if live is not None and live.computed:
+            return live.table, live.computed
+        shareable = limits_of(self.decoder.config).shareable_prompt
+        if shareable is not None and self.log.prompt_tokens_of(request) > shareable:
+            return (), 0
+        walk = find(self.state, self.log, tokens, chain_hashes(tokens, self._size))
+        kept = len(walk.blocks) * self._size
+        intervened = self.log.intervened_of(request)  # what the tree holds was computed as it is
+        return walk.blocks, kept if intervened is None else min(kept, intervened.start)
