@@ -43,7 +43,7 @@ def test_only_the_recorded_model_will_do(tmp_path: Path) -> None:
 
 def test_a_recorded_request_is_given_to_the_engine_once(session: Path) -> None:
     record = Record.open(session)
-    behind, sent = ModelBehind(record), []
+    behind, sent = ModelBehind(lambda: record), []
 
     def send(command: pr.Command) -> int:
         sent.append(command)

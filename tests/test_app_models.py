@@ -52,7 +52,7 @@ def test_a_live_clock_follows_and_one_in_the_past_stays() -> None:
     assert clock.back()
     assert not clock.grown(9)
     assert clock.step == 4
-    assert clock.go_live()
+    assert clock.go_to_end()
     assert clock.step == 9
 
 

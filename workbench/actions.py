@@ -12,8 +12,8 @@ from textual.keys import KEY_NAME_REPLACEMENTS, key_to_character
 
 Target_contra = TypeVar("Target_contra", contravariant=True)
 
-Group = Literal["Run", "Time", "Requests", "View", "Go", "Workbench"]
-GROUPS: Sequence[Group] = ("Run", "Time", "Requests", "View", "Go", "Workbench")
+Group = Literal["Run", "Time", "Requests", "Change", "View", "Go", "Workbench"]
+GROUPS: Sequence[Group] = ("Run", "Time", "Requests", "Change", "View", "Go", "Workbench")
 
 
 def _always(_target: object) -> str | None:

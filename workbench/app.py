@@ -5,7 +5,6 @@ What is not needed to paint the frame is imported after that, where it is used.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -31,13 +30,14 @@ from workbench.bench import EngineStatus, News, Scene
 from workbench.body import Body
 from workbench.clock import Clock
 from workbench.commands import COMMANDS
-from workbench.engine_link import NO_ENGINE, EngineLink, Heard, Lost
+from workbench.engine_link import EngineLink, Heard, Lost
 from workbench.inspections import Inspections
 from workbench.messageline import MessageLine
 from workbench.oneline import OneLine
 from workbench.selection import Selection
 from workbench.source import Live, Source
 from workbench.stderr import kept_off_screen
+from workbench.talk import Talk
 from workbench.view import View
 from workbench.views.registry import VIEWS
 from workbench.widgets.glyphs import GlyphChoice, glyphs_named
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from textual.command import Provider
 
     from workbench.desk import Desk
-    from workbench.model_behind import ModelBehind
+    from workbench.record import Record
 
 VIEW_SHEETS = sorted(Path(__file__).parent.glob("views/*.tcss"))
 """How each view lays its panes out; the panes' own sheet is stronger than a view's DEFAULT_CSS."""
@@ -107,9 +107,8 @@ class WorkbenchApp(App[int]):
         self.actions = ActionBook(self, keymap or {})
         self.body = Body(id="body")
         self.desk: Desk | None = None
-        self.link: EngineLink | None = None
-        self.behind: ModelBehind | None = None
-        self.inspections = Inspections(self._send_look, lambda: self.engine.why_no_look)
+        self.talk = Talk(self)
+        self.inspections = Inspections(self.talk.look, self._why_no_look)
         self.fatal: pr.Fatal | None = None
         self.searched: dict[str, str] = {}  # what was looked for last, by view
         self._news = News(0)
@@ -167,33 +166,46 @@ class WorkbenchApp(App[int]):
 
     def _open_source(self) -> None:
         if isinstance(self.source, Live):
-            self.link = EngineLink(self.source, self.post_message)
-            self._show_opening()
+            self.talk.begin(self.source)
+            self.show_opening()
         else:
-            self._open_record(self.source.session)
+            self.open_record(self.source.session)
             self.set_interval(LOOK_EVERY_S, self._look_again)
 
-    def _show_opening(self) -> None:
+    def show_opening(self) -> None:
         """Say what is being done while the model loads."""
         assert isinstance(self.source, Live)
         name = Span(self.source.model.name, "title")
         self._main.query_one("#opening", TextPane).set_lines([name, "", Span(f"{self.engine.text} …", "dim")])
         self._paint_frame()
 
-    def _open_record(self, path: Path) -> None:
+    def open_record(self, path: Path) -> None:
         from workbench.desk import Desk
         from workbench.record import Record
 
         try:
             self.desk = Desk(Record.open(path), lambda: self.engine, self.inspections, self.glyphs)
         except SessionError as error:
-            self._fail(pr.Fatal(error=str(error)))
+            self.fail(pr.Fatal(error=str(error)))
             return
-        self._main.query_one("#opening").remove()
-        self.body.begin()
+        if self.body.view is None:
+            self._main.query_one("#opening").remove()
+            self.body.begin("compare" if getattr(self.source, "compare", None) else None)
         self._paint_frame()
 
-    def _fail(self, fatal: pr.Fatal) -> None:
+    def reopen_record(self, live: Live) -> None:
+        """Go on with the copy of the recording that is on the screen, at the branch that begins in it."""
+        assert self.desk is not None
+        before, self.desk = self.desk, None
+        self.source = live
+        self.inspections.start_anew()
+        self.open_record(live.session)
+        before.record.close()
+        if self.desk is not None:
+            self.desk.select(before.selection)
+        self.note(News.ALL)
+
+    def fail(self, fatal: pr.Fatal) -> None:
         """Nothing can be shown: leave, and let `run_app` say why."""
         self.fatal = fatal
         self.exit(2 if fatal.usage else 1)
@@ -203,10 +215,7 @@ class WorkbenchApp(App[int]):
         self._leaving = True
         if self.desk is not None:
             self.desk.record.close()
-        if self.link is not None:
-            await asyncio.to_thread(self.link.close)
-        if self.behind is not None:
-            self.behind.close()
+        await self.talk.close()
 
     # -- what views and commands ask -----------------------------------------------------------------
 
@@ -217,9 +226,19 @@ class WorkbenchApp(App[int]):
 
     @property
     def engine(self) -> EngineStatus:
-        if self.link is not None:
-            return self.link.status
-        return EngineStatus("loading", "starting the engine") if isinstance(self.source, Live) else NO_ENGINE
+        return self.talk.status
+
+    @property
+    def link(self) -> EngineLink | None:
+        return self.talk.link
+
+    def _why_no_look(self) -> str | None:
+        """Why no row on the screen can be looked at again; the engine knows only the branch it stands in."""
+        desk, looking = self.desk, self.engine.state == "looking"
+        if desk is not None and not desk.clock.newest and not looking and self.engine.why_no_look is None:
+            newest = desk.branches.newest
+            return f"this is branch {desk.record.branch}, and the engine stands in branch {newest}: G goes there"
+        return self.engine.why_no_look
 
     @property
     def clock(self) -> Clock:
@@ -233,9 +252,33 @@ class WorkbenchApp(App[int]):
         if self.desk is not None:
             self.note(self.desk.select(selection))
 
-    def seek(self, step: int) -> None:
+    def seek(self, step: int, branch: int | None = None) -> None:
         if self.desk is not None:
-            self.note(self.desk.seek(step))
+            self.note(self.desk.seek(step, branch))
+
+    def go_live(self) -> None:
+        """Follow the run again, in the branch that goes on."""
+        if self.desk is not None:
+            self.note(self.desk.go_live())
+
+    def turn_to(self, branch: int, step: int | None = None) -> None:
+        """Look at another branch: at its end, or at `step` of it."""
+        if self.desk is not None:
+            self.note(self.desk.turn_to(branch, step))
+
+    def shown_record(self) -> Record:
+        """The record on the screen now."""
+        return self.scene.record
+
+    def look_now(self) -> None:
+        """Take in at once what was recorded."""
+        if self.desk is not None:
+            self.note(self.desk.look())
+
+    def look_soon(self) -> None:
+        """The record has grown: look at it with the next paint."""
+        self._look = True
+        self.note(News.ENGINE)
 
     def move(self, how: Callable[[], bool]) -> None:
         """Move the clock by one of its methods."""
@@ -338,6 +381,7 @@ class WorkbenchApp(App[int]):
         timeline = self._main.query_one(Timeline)
         timeline.live_word = "LIVE" if isinstance(self.source, Live) else "END"
         timeline.set_model(self.desk.record.marks, step=clock.step, live=clock.live)
+        timeline.set_flags(self.desk.flags())
 
     def _paint_hint(self) -> None:
         desk = self.desk
@@ -392,65 +436,13 @@ class WorkbenchApp(App[int]):
             except SessionError as error:
                 self.say(str(error), problem=True)
 
-    def look_with(self, behind: ModelBehind, live: Live) -> None:
-        """Start an engine that only looks at what was recorded."""
-        self.behind = behind
-        self.link = EngineLink(live, self.post_message, looking=True)
-        self.note(News.ENGINE)
-
-    def _send_look(self, command: pr.Inspect) -> int:
-        assert self.link is not None, "why_no_look is asked first"
-        return self.behind.inspect(command, self.link.send) if self.behind else self.link.send(command)
-
     def on_heard(self, message: Heard) -> None:
-        answer = message.answer
-        if self.link is None or not self._drawable:
-            return
-        self.link.heard(answer)
-        match answer:
-            case pr.Fatal() if self.desk is None:
-                self._fail(answer)
-            case pr.Fatal(error=error):
-                self.say(error, problem=True)
-            case pr.Loading() if self.desk is None:
-                self._show_opening()
-            case pr.Ready(session=session) if self.desk is None:
-                self._open_record(Path(session))
-            case pr.Loading() | pr.Ready():
-                self.note(News.ENGINE | News.INSPECTION)
-            case pr.Inspection():
-                self.inspections.answered(answer)
-                self.note(News.INSPECTION)
-            case pr.Reply():
-                self._replied(answer)
-            case pr.Progress():
-                self._look = True
-                self.note(News.ENGINE)
-                if answer.error:
-                    self.say(answer.error, problem=True)
-
-    def _replied(self, reply: pr.Reply) -> None:
-        if self.inspections.answered(reply):
-            self.note(News.INSPECTION)
-        elif reply.error:
-            self.say(reply.error, problem=True)
-        elif self.behind is None:
-            self._look = True
-            self.note(News.ENGINE)
-            if reply.requests:
-                self.say(f"submitted as {', '.join(reply.requests)}")
+        if self._drawable:
+            self.talk.heard(message)
 
     def on_lost(self, message: Lost) -> None:
-        if self.link is None or self.fatal is not None or not self._drawable:
-            return
-        self.link.ended(message.code)
-        self.inspections.forget()
-        if self.desk is None:
-            self._fail(pr.Fatal(error=f"the engine ended before the first step: {self.engine.text}", usage=False))
-            return
-        self._look = True
-        self.say(f"the engine is gone: {self.engine.text}", problem=True)
-        self.note(News.ENGINE)
+        if self._drawable:
+            self.talk.lost(message)
 
 
 def run_app(source: Source, *, glyphs: GlyphWish = "auto", theme: str | None = None) -> int:

@@ -7,6 +7,7 @@ from enum import Flag, auto
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from workbench.branches import Branches
     from workbench.inspections import Inspections
     from workbench.moment import Moment
     from workbench.record import Record
@@ -48,7 +49,7 @@ class EngineStatus:
     def why_not(self) -> str | None:
         """Why it cannot step, run or take prompts now, in one sentence; None when it can."""
         if self.state == "looking":
-            return "the model was loaded to look at a recording, not to go on from it"
+            return "the model only looks at this recording: n goes on from here, in a copy"
         return self.why_no_look
 
     @property
@@ -71,6 +72,7 @@ class Scene:
     engine: EngineStatus
     inspections: Inspections
     glyphs: Glyphs
+    branches: Branches
 
 
 class Bench(Protocol):
@@ -83,8 +85,8 @@ class Bench(Protocol):
         """Select something in all views: `bench.select(replace(scene.selection, block=3))`."""
         ...
 
-    def seek(self, step: int) -> None:
-        """Move the clock to `step`, into the past."""
+    def seek(self, step: int, branch: int | None = None) -> None:
+        """Move the clock to `step`, into the past; of another branch where one is given."""
         ...
 
     def open_view(self, name: str) -> None:

@@ -41,9 +41,9 @@ class Body(Container):
         if self._trail:
             self._turn_to(self._trail.pop())
 
-    def begin(self) -> None:
-        """Show the first view."""
-        self._turn_to(self.open_name)
+    def begin(self, name: str | None = None) -> None:
+        """Show the first view, or the one of that name."""
+        self._turn_to(name or self.open_name)
 
     def _turn_to(self, name: str) -> None:
         self.turning = True

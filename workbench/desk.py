@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 
 from workbench.bench import EngineStatus, News, Scene
+from workbench.bookmarks import Bookmarks
+from workbench.branches import Branches
 from workbench.clock import Clock
 from workbench.following import follow
 from workbench.inspections import Inspections
@@ -13,6 +16,7 @@ from workbench.moment import Moment, moment_at
 from workbench.record import Direction, Record
 from workbench.selection import Selection
 from workbench.widgets.glyphs import UNICODE, Glyphs
+from workbench.widgets.timeline import Flag
 
 NOTHING = News(0)
 
@@ -28,12 +32,13 @@ class Desk:
         glyphs: Glyphs = UNICODE,
     ) -> None:
         self.record = record
+        self.branches = Branches(record)
         self.clock = Clock(record.branch)
         self.selection = Selection()
         self._engine = engine
         self._inspections = inspections
         self._glyphs = glyphs
-        self.clock.grown(record.last_step)
+        self.clock.turn(record.branch, record.last_step, newest=record.branch == self.branches.newest)
         self.moment: Moment = moment_at(record, self.clock.cursor)
         self._select_something()
 
@@ -41,16 +46,40 @@ class Desk:
     def scene(self) -> Scene:
         """All of it, for a view to show."""
         return Scene(
-            self.record, self.moment, self.selection, self._engine(), self._inspections, self._glyphs
+            self.record, self.moment, self.selection, self._engine(), self._inspections, self._glyphs,
+            self.branches,
         )  # fmt: skip
+
+    @cached_property
+    def bookmarks(self) -> Bookmarks:
+        """The moments of this session that were given names."""
+        return Bookmarks.of(self.record.path, self.record.about)
+
+    def flags(self) -> dict[int, Flag]:
+        """What the timeline shows beside what steps did: where branches part, and bookmarks."""
+        branch, branches = self.record.branch, self.branches
+        parted = dict.fromkeys(branches.partings(branch), Flag.PARTED) if branches.several else {}
+        marks = (mark for mark in self.bookmarks if branches.holds(branch, mark.branch, mark.step))
+        return {**parted, **{mark.step: Flag.BOOKMARK for mark in marks}}
 
     def look(self) -> News:
         """Take in what was recorded since."""
         if not self.record.refresh():
             return NOTHING
-        newest = self.clock.step == self.clock.last_step
+        self.branches.refresh()
+        newest = self.branches.newest
+        if newest != self.record.branch and self.clock.newest:
+            return self._succeeded(newest)
+        at_end = self.clock.step == self.clock.last_step
         moved = self.clock.grown(self.record.last_step)
-        return News.RECORD | (self._moved() if moved or newest else NOTHING)
+        return News.RECORD | (self._moved() if moved or at_end else NOTHING)
+
+    def _succeeded(self, newest: int) -> News:
+        """A newer branch goes on now: a live cursor goes with it."""
+        if self.clock.live:
+            return self.turn_to(newest)
+        self.clock.newest = False
+        return News.RECORD | News.MOMENT
 
     def read_marks(self) -> bool:
         """Read on for the timeline; whether it is complete."""
@@ -60,15 +89,34 @@ class Desk:
         """Move the clock by one of its methods."""
         return self._moved() if how() else NOTHING
 
-    def seek(self, step: int) -> News:
+    def seek(self, step: int, branch: int | None = None) -> News:
+        """Go to a step, of the branch on the screen or of another one."""
+        if branch is not None and branch != self.record.branch:
+            return self.turn_to(branch, step)
         return self.move(lambda: self.clock.seek(step))
+
+    def go_live(self) -> News:
+        """Follow the run again, in the branch that goes on."""
+        if not self.clock.newest:
+            return self.turn_to(self.branches.newest)
+        return self.move(self.clock.go_to_end)
+
+    def turn_to(self, branch: int, step: int | None = None) -> News:
+        """Look at another branch: at its end, or at `step` of it."""
+        self.record = self.branches.record(branch)
+        newest = branch == self.branches.newest
+        self.clock.turn(branch, self.record.last_step, newest=newest, step=step)
+        self._inspections.start_anew()
+        self._moved()
+        self.selection = follow(self.selection, replace(self.selection, position=None), self.moment)
+        return News.ALL
 
     def seek_notable(self, direction: Direction) -> News:
         """Go to the nearest notable step; forward past the last one is being live again."""
         step = self.record.notable(self.clock.step, direction)
         if step is not None:
             return self.seek(step)
-        return self.move(self.clock.go_live) if direction > 0 else self.seek(0)
+        return self.move(self.clock.go_to_end) if direction > 0 else self.seek(0)
 
     def select(self, selection: Selection) -> News:
         """Select something, and what follows from it."""

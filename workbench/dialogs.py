@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -56,4 +58,41 @@ class Confirm(ModalScreen[bool]):
         self.dismiss(event.button.id == "yes")
 
 
-__all__ = ["Ask", "Confirm"]
+class Way(NamedTuple):
+    """One way to answer: a key, what it does, and why it cannot be chosen, if so."""
+
+    key: str
+    text: str
+    why_not: str = ""
+
+
+class Decide(ModalScreen[str | None]):
+    """Asks which way to go; the key of the way, None when it was left."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,n", "dismiss(None)", "Leave")]
+
+    def __init__(self, question: str, ways: Sequence[Way], leave: str) -> None:
+        super().__init__()
+        self.question = question
+        self.ways = ways
+        self.leave = leave
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="decide", classes="dialog"):
+            yield Static(Content(self.question), id="decide-question")
+            for way in self.ways:
+                text = f"{way.key}  {way.text}" if not way.why_not else f"{way.key}  not possible: {way.why_not}"
+                yield Button(Content(text), id=f"way-{way.key}", compact=True, disabled=bool(way.why_not))
+            yield Button(Content(f"n  {self.leave}"), id="way-n", compact=True)
+
+    def on_key(self, event: events.Key) -> None:
+        if any(way.key == event.key and not way.why_not for way in self.ways):
+            event.stop()
+            self.dismiss(event.key)
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        key = str(event.button.id).removeprefix("way-")
+        self.dismiss(None if key == "n" else key)
+
+
+__all__ = ["Ask", "Confirm", "Decide", "Way"]

@@ -20,13 +20,19 @@ LOADING_CLOSE_S = 0.2  # nothing is recorded yet
 class Heard(Message):
     """The engine said something; comes from the thread that listens to it."""
 
-    def __init__(self, answer: pr.Answer) -> None:
+    def __init__(self, answer: pr.Answer, link: EngineLink | None = None) -> None:
         super().__init__()
         self.answer = answer
+        self.link = link
 
     def can_replace(self, message: Message) -> bool:
         """Of several reports on a run that goes on, the newest is enough."""
-        return isinstance(message, Heard) and _goes_on(self.answer) and _goes_on(message.answer)
+        return (
+            isinstance(message, Heard)
+            and message.link is self.link
+            and _goes_on(self.answer)
+            and _goes_on(message.answer)
+        )
 
 
 def _goes_on(answer: pr.Answer) -> bool:
@@ -36,9 +42,10 @@ def _goes_on(answer: pr.Answer) -> bool:
 class Lost(Message):
     """The engine's process has ended, with this exit code."""
 
-    def __init__(self, code: int) -> None:
+    def __init__(self, code: int, link: EngineLink | None = None) -> None:
         super().__init__()
         self.code = code
+        self.link = link
 
 
 class EngineLink:
@@ -54,15 +61,15 @@ class EngineLink:
         self.send(
             pr.Open(
                 model=str(live.model), session=str(live.session), options=live.options,
-                workload=tuple(live.workload), force=live.force,
+                workload=tuple(live.workload), force=live.force, resume=live.resume,
             )
         )  # fmt: skip
 
     def _hear(self, answer: pr.Answer) -> None:
-        self._post(Heard(answer))
+        self._post(Heard(answer, self))
 
     def _lose(self, code: int) -> None:
-        self._post(Lost(code))
+        self._post(Lost(code, self))
 
     @property
     def pid(self) -> int:

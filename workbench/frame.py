@@ -39,6 +39,7 @@ def header_items(scene: Scene) -> list[Item]:
         Item(Span("workbench", "title"), 8),
         Item([Span(about.model_name, "strong"), Span(f" {short_dtype(about.dtype)} {about.device}", "dim")], 5),
         Item(_time(scene)),
+        *([Item([Span("branch ", "dim"), _branch(scene)])] if scene.branches.several else []),
         Item(_queues(moment.state), 2),
         Item(_kv(moment.state, glyphs), 3),
         Item([Span("hit ", "dim"), _hit_rate(moment.state)], 6),
@@ -62,14 +63,29 @@ def hint(engine: EngineStatus, scene: Scene | None) -> str:
     if engine.state == "gone":
         return f"the engine is gone: {engine.text}"
     if not scene.moment.live:
-        return "the past: [ ] move a step, { } to what is notable, G back to the newest step"
-    if engine.state in ("none", "looking"):
+        return _past_hint(engine, scene)
+    if engine.state == "looking":
+        return "a recording, its model loaded: n c p F go on from here in a copy, [ ] move a step"
+    if engine.state == "none":
         return "a recording: [ ] move a step, { } to what is notable, g to a step, ? help"
     if scene.moment.step == 0 and engine.state == "paused":
         return "paused at step 0: n takes a step, c runs, p submits a prompt, ? help"
     if engine.text == "idle" and not scene.moment.state.requests:
         return "every request has ended: p submits a prompt, [ goes back in time"
     return ""
+
+
+def _past_hint(engine: EngineStatus, scene: Scene) -> str:
+    """The past can be gone on from where there is an engine; other branches end for good."""
+    newest = scene.branches.newest
+    if scene.moment.branch != newest:
+        where = f"branch {scene.moment.branch}, which was left"
+        return f"{where}: R goes on from here, B another branch, G to branch {newest}, which goes on"
+    if engine.records:
+        return (
+            "the past: n goes over what was recorded, R goes on from here differently, G back to the newest step"
+        )
+    return "the past: [ ] move a step, { } to what is notable, G back to the newest step"
 
 
 def engine_word(engine: EngineStatus, glyphs: Glyphs) -> Line:
@@ -89,6 +105,10 @@ def short_dtype(dtype: str) -> str:
 def _time(scene: Scene) -> Line:
     ink: Ink = "live" if scene.moment.live else "past"
     return [Span("step ", "dim"), Span(f"{scene.moment.step:,}", ink)]
+
+
+def _branch(scene: Scene) -> Span:
+    return Span(str(scene.moment.branch), "live" if scene.moment.branch == scene.branches.newest else "past")
 
 
 def _queues(state: State) -> Line:

@@ -83,6 +83,11 @@ class Inspections:
             self._answers.pop(look, None)
         self._asked.clear()
 
+    def start_anew(self) -> None:
+        """Rows are those of another branch now: what is known of the old ones says nothing of them."""
+        self._answers.clear()
+        self._asked.clear()
+
     def _keep(self, look: Look, answer: Answer) -> Answer:
         self._answers[look] = answer
         self._answers.move_to_end(look)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from engine import protocol as pr
+from engine.interventions import Intervened
 from engine.params import EngineOptions
 from sessions.header import Header
 from workbench.record import Record
@@ -36,14 +38,26 @@ def check_model(header: Header) -> Path:
     return folder
 
 
+class _Key(NamedTuple):
+    """A request of a branch: another branch may have another one of the same id."""
+
+    branch: int
+    request: str
+
+
 class ModelBehind:
     """Gives an engine the recorded tokens it is to look at, each request once."""
 
-    def __init__(self, record: Record) -> None:
-        self._record = record
+    def __init__(self, record: Callable[[], Record]) -> None:
+        """`record` is the one on the screen."""
+        self._record_now = record
         self._scratch = tempfile.TemporaryDirectory(prefix="workbench-")
-        self._given: dict[str, tuple[str, int]] = {}  # request -> its id in the engine, and how many tokens
+        self._given: dict[_Key, tuple[str, int]] = {}  # its id in the engine, and how many tokens
         self._submitted = 0
+
+    @property
+    def _record(self) -> Record:
+        return self._record_now()
 
     def launch(self, command: Sequence[str], folder: Path) -> Live:
         """What to start: the same model with the same options, recording into a scratch file."""
@@ -53,7 +67,7 @@ class ModelBehind:
 
     def inspect(self, command: pr.Inspect, send: Callable[[pr.Command], int]) -> int:
         """Send an inspection of a recorded request; the id its answer will carry."""
-        given = self._given.get(command.request)
+        given = self._given.get(_Key(self._record.branch, command.request))
         if given is None or command.position >= given[1]:
             given = self._give(command.request, send)
         return send(msgspec.structs.replace(command, request=given[0]))
@@ -63,8 +77,21 @@ class ModelBehind:
         tokens = tuple(self._record.token_ids(request))
         send(pr.Submit(request=pr.RequestText(prompt_ids=tokens)))
         self._submitted += 1
-        self._given[request] = (str(self._submitted), len(tokens))
-        return self._given[request]
+        if (intervened := self._intervened(request)) is not None:
+            self._scale(intervened, send)
+        given = self._given[_Key(self._record.branch, request)] = (str(self._submitted), len(tokens))
+        return given
+
+    def _intervened(self, request: str) -> Intervened | None:
+        """The stages that were scaled for a fork."""
+        row = self._record.request(request)
+        return row.forked.intervened if row is not None and row.forked is not None else None
+
+    def _scale(self, intervened: Intervened, send: Callable[[pr.Command], int]) -> None:
+        """Fork what was submitted last, with the same stages scaled from the same row on."""
+        parent = str(self._submitted)
+        send(pr.Fork(fork=pr.ForkText(parent, intervened.start, scales=intervened.scales)))
+        self._submitted += 1
 
     def close(self) -> None:
         self._scratch.cleanup()

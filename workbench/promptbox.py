@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,30 +14,16 @@ from textual.widgets import Button, Input, Static, TextArea
 
 from engine.params import OptionError, RequestSpec, SamplingParams
 from engine.protocol import RequestText
+from workbench.settings_fields import FIELDS as SETTINGS
+from workbench.settings_fields import Field, read_field
 from workbench.toggles import Check
 
-Read = Callable[[str], object]
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A setting as it is typed: its name, how to read it, what it is when left empty."""
-
-    name: str
-    read: Read
-    default: str
-    note: str
-
-
+SAMPLES = Field("n", int, "1", "samples")
+_BY_NAME = {field.name: field for field in SETTINGS}
 FIELDS: Sequence[Field] = (
-    Field("max_tokens", int, "64", "tokens to generate at most"),
-    Field("temperature", float, "0", "0 is greedy"),
-    Field("top_k", int, "0", "0 is off"),
-    Field("top_p", float, "1", "1 is off"),
-    Field("min_p", float, "0", "0 is off"),
-    Field("n", int, "1", "samples"),
-    Field("seed", int, "", "empty: from the engine's"),
-    Field("stop", str, "", r"strings, apart by |, \n is a newline"),
+    *(_BY_NAME[name] for name in ("max_tokens", "temperature", "top_k", "top_p", "min_p")),
+    SAMPLES,
+    *(_BY_NAME[name] for name in ("seed", "stop")),
 )
 
 
@@ -46,24 +31,13 @@ def read_request(text: str, chat: bool, values: dict[str, str]) -> RequestText:
     """The request a person typed. Raises OptionError, which names the setting, its value and what is allowed."""
     if not text:
         raise OptionError("the prompt is empty: type something")
-    numbers = {field.name: _read(field, values[field.name].strip()) for field in FIELDS if field.name != "stop"}
-    n = int(str(numbers.pop("n")))
-    stop = tuple(each.replace("\\n", "\n") for each in values["stop"].split("|") if each)
-    params = SamplingParams(stop=stop, **numbers)  # type: ignore[arg-type]
+    typed: dict[str, Any] = {field.name: read_field(field, values[field.name]) for field in FIELDS}
+    n = typed.pop("n")
+    params = SamplingParams(**typed)
     RequestSpec((0,), params, n)  # the engine's own checks, n among them
     if chat:
         return RequestText(messages=({"role": "user", "content": text},), params=params, n=n)
     return RequestText(prompt=text, params=params, n=n)
-
-
-def _read(field: Field, value: str) -> object:
-    if not value:
-        return None if field.name == "seed" else field.read(field.default)
-    try:
-        return field.read(value)
-    except ValueError:
-        kind = "a whole number" if field.read is int else "a number"
-        raise OptionError(f"{field.name} is {value!r}: it must be {kind}") from None
 
 
 class PromptBox(ModalScreen[RequestText | None]):

@@ -37,12 +37,13 @@ class Record:
         self._texts: dict[int, str] = {}
         self._requests = KnownRequests(session, branch)
         self._last_step = 0
-        self._read()
+        self.catch_up()
 
     @classmethod
     def open(cls, path: Path) -> Record:
-        """The record in the session file at `path`. Raises SessionError, in one line."""
-        return cls(Session.open(path))
+        """The newest branch of the session file at `path`. Raises SessionError, in one line."""
+        session = Session.open(path)
+        return cls(session, max(row.branch for row in session.branches))
 
     @property
     def about(self) -> Header:
@@ -57,10 +58,11 @@ class Record:
         """Look for what was committed since; whether there was anything."""
         if not self.session.refresh():
             return False
-        self._read()
+        self.catch_up()
         return True
 
-    def _read(self) -> None:
+    def catch_up(self) -> None:
+        """Take in what the session has."""
         self._last_step = self.session.last_step(self.branch)
         self._requests.refresh()
 

@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.params import EngineOptions
-from engine.protocol import RequestText
+from engine.protocol import RequestText, Resume
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """A session file, finished or still written by somebody else.
 
-    No engine is started; `command` could start one to look at the model behind it, as in `Live`.
+    No engine is started; `command` could start one to look at the model behind it, as in `Live`. `compare` is
+    another session to open beside it.
     """
 
     session: Path
     command: Sequence[str] = ()
+    compare: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Live:
     """An engine to start in a process of its own: `command` serves `engine.protocol` on its stdin and stdout.
 
     It loads `model`, records to `session` and gets `workload`; `force` replaces a session that is there.
-    What its libraries write to stderr goes to `log`.
+    What its libraries write to stderr goes to `log`. With `resume` the session begins as a copy of a recording.
     """
 
     command: Sequence[str]
@@ -36,6 +38,7 @@ class Live:
     workload: Sequence[RequestText] = ()
     force: bool = False
     log: Path | None = None
+    resume: Resume | None = None
 
 
 Source = Recorded | Live

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from textual import events
 from textual.message import Message
@@ -12,6 +12,9 @@ from textual.widget import Widget
 from workbench.actions import Action, bindings
 from workbench.bench import Bench, News, Scene
 from workbench.widgets.pane import LinePane
+
+if TYPE_CHECKING:
+    from workbench.forking import ForkHint
 
 
 class Drop(NamedTuple):
@@ -68,6 +71,10 @@ class View(Widget):
     def back(self) -> bool:
         """Undo the latest drilling in; False when there is none and `esc` may leave the view."""
         return False
+
+    def fork_hint(self) -> ForkHint | None:
+        """What a fork would change, going by what is under the cursor; None where the view has no opinion."""
+        return None
 
     # What a subclass uses
 

@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING
 
 from engine import protocol as pr
 from workbench.actions import Action
+from workbench.commands.going_on import when_engine_goes, why_no_going
 
 if TYPE_CHECKING:
     from workbench.app import WorkbenchApp
 
 
 def open_prompt(app: WorkbenchApp) -> None:
+    when_engine_goes(app, lambda: ask_prompt(app))
+
+
+def ask_prompt(app: WorkbenchApp) -> None:
     from workbench.promptbox import PromptBox
 
     def submit(request: pr.RequestText | None) -> None:
@@ -45,7 +50,7 @@ def why_no_abort(app: WorkbenchApp) -> str | None:
 
 REQUESTS: tuple[Action[WorkbenchApp], ...] = (
     Action(
-        "prompt", ("p",), "Submit a prompt", "Requests", open_prompt, "prompt", lambda app: app.engine.why_not,
+        "prompt", ("p",), "Submit a prompt", "Requests", open_prompt, "prompt", why_no_going,
         "Also while the engine runs: the request is considered in the next step.",
     ),
     Action("abort", ("a",), "Abort the selected request", "Requests", ask_abort, "", why_no_abort),

@@ -7,20 +7,31 @@ from typing import TYPE_CHECKING
 
 from workbench.actions import Action
 from workbench.bench import News
+from workbench.commands.going_on import when_engine_goes, why_no_going
 
 if TYPE_CHECKING:
     from workbench.app import WorkbenchApp
+    from workbench.engine_link import EngineLink
 
 
 def take_step(app: WorkbenchApp) -> None:
     """Forward in the past; one more step of the engine at the live end."""
     if not app.clock.live:
         app.move(app.clock.forward)
-    elif app.link is not None:
-        app.link.step()
+    else:
+        when_engine_goes(app, lambda: _link(app).step())
+
+
+def _link(app: WorkbenchApp) -> EngineLink:
+    assert app.link is not None, "actions that need an engine ask first"
+    return app.link
 
 
 def run_or_pause(app: WorkbenchApp) -> None:
+    when_engine_goes(app, lambda: _run_or_pause(app))
+
+
+def _run_or_pause(app: WorkbenchApp) -> None:
     if app.link is None:
         return
     if app.engine.state == "running":
@@ -47,8 +58,8 @@ def _load(app: WorkbenchApp) -> None:
     except ModelMissingError as error:
         app.call_from_thread(partial(app.say, str(error), problem=True))
         return
-    behind = ModelBehind(record)
-    app.call_from_thread(app.look_with, behind, behind.launch(app.source.command, folder))
+    behind = ModelBehind(app.shown_record)
+    app.call_from_thread(app.talk.look_with, behind, behind.launch(app.source.command, folder))
 
 
 def why_no_load(app: WorkbenchApp) -> str | None:
@@ -58,7 +69,9 @@ def why_no_load(app: WorkbenchApp) -> str | None:
 
 
 def why_no_step(app: WorkbenchApp) -> str | None:
-    return app.engine.why_not if app.clock.live else None
+    if app.clock.live:
+        return why_no_going(app)
+    return f"branch {app.clock.branch} ends here: G goes to the branch that goes on" if app.clock.at_end else None
 
 
 RUNNING: tuple[Action[WorkbenchApp], ...] = (
@@ -67,12 +80,12 @@ RUNNING: tuple[Action[WorkbenchApp], ...] = (
         "In the past the cursor moves one step forward; at the live end the engine computes one.",
     ),
     Action(
-        "run", ("c",), "Run or pause", "Run", run_or_pause, "run/pause", lambda app: app.engine.why_not,
+        "run", ("c",), "Run or pause", "Run", run_or_pause, "run/pause", why_no_going,
         "Steps until paused, or until no request is left.",
     ),
     Action(
         "load", ("L",), "Load the model behind this recording", "Run", load_model, "load", why_no_load,
-        "Then attention and logits of recorded tokens can be computed again; going on from there cannot.",
+        "Then attention and logits of recorded tokens can be computed again, and n, c, p and F go on in a copy.",
     ),
 )  # fmt: skip
 

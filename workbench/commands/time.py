@@ -38,7 +38,9 @@ def why_no_back(app: WorkbenchApp) -> str | None:
 
 
 def why_no_forward(app: WorkbenchApp) -> str | None:
-    return "this is the newest step" if app.clock.live else None
+    if app.clock.live:
+        return "this is the newest step"
+    return f"branch {app.clock.branch} ends here: G goes to the branch that goes on" if app.clock.at_end else None
 
 
 def why_no_live(app: WorkbenchApp) -> str | None:
@@ -64,7 +66,7 @@ TIME: tuple[Action[WorkbenchApp], ...] = (
     ),
     Action("goto", ("g",), "Go to a step", "Time", ask_step, "go to"),
     Action(
-        "live", ("G",), "Follow the run again", "Time", lambda app: app.move(app.clock.go_live), "live",
+        "live", ("G",), "Follow the run again", "Time", lambda app: app.go_live(), "live",
         why_no_live,
     ),
 )  # fmt: skip

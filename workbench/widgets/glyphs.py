@@ -58,6 +58,9 @@ class Glyphs:
     evicted_step: str
     preempted_step: str
     failed_step: str
+    bookmarked_step: str
+    stopped_step: str
+    parted_step: str
     # lanes
     lane_waiting: str
     lane_cached: str
@@ -130,6 +133,9 @@ UNICODE = Glyphs(
     evicted_step="E",
     preempted_step="P",
     failed_step="F",
+    bookmarked_step="◆",
+    stopped_step="■",
+    parted_step="┬",
     lane_waiting="░",
     lane_cached="▒",
     lane_prefill="▓",
@@ -193,6 +199,9 @@ ASCII = Glyphs(
     evicted_step="E",
     preempted_step="P",
     failed_step="F",
+    bookmarked_step="@",
+    stopped_step="!",
+    parted_step="Y",
     lane_waiting=".",
     lane_cached="c",
     lane_prefill="=",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
@@ -28,6 +30,14 @@ class StepMark(IntEnum):
     FAILED = 6
 
 
+class Flag(IntEnum):
+    """What a person, or the debugger, put on a step; it stands in the place of what the step did."""
+
+    PARTED = 0  # a branch begins after it
+    BOOKMARK = 1
+    STOP = 2
+
+
 class TimelineModel(Protocol):
     """Steps by index."""
 
@@ -50,6 +60,17 @@ class StepMarks:
     def strongest(self, start: int, stop: int) -> StepMark:
         found = (mark for mark in reversed(StepMark) if self.marks.find(mark, start, stop) >= 0)
         return next(found, StepMark.IDLE)
+
+
+def flag_span(flag: Flag, glyphs: Glyphs) -> Span:
+    """Return a flag as it is drawn."""
+    looks: dict[Flag, tuple[str, Ink]] = {
+        Flag.PARTED: (glyphs.parted_step, "accent"),
+        Flag.BOOKMARK: (glyphs.bookmarked_step, "key"),
+        Flag.STOP: (glyphs.stopped_step, "bad"),
+    }
+    text, ink = looks[flag]
+    return Span(text, ink)
 
 
 def mark_span(mark: StepMark, glyphs: Glyphs) -> Span:
@@ -88,7 +109,8 @@ class Timeline(CursorPane):
     """One line of steps. The cursor is the step every pane shows; at the live end it follows the run."""
 
     help_text = (
-        "The run, step by step: ▪ prefill, · decode, E evicted, P preempted, F failed, ▲ notable. "
+        "The run, step by step: ▪ prefill, · decode, E evicted, P preempted, F failed, ▲ notable; "
+        "◆ a bookmark, ■ where the engine stopped, ┬ where branches part. "
         "← → or a click move through time, Home is the first step, End the newest."
     )
 
@@ -104,6 +126,8 @@ class Timeline(CursorPane):
         self.model = model
         self.live = True
         self.live_word = "LIVE"
+        self._flags: Mapping[int, Flag] = {}
+        self._flagged: list[int] = []
 
     def set_model(
         self, model: TimelineModel | None, *, step: int | None = None, live: bool | None = None
@@ -113,6 +137,17 @@ class Timeline(CursorPane):
         self.live = self.live if live is None else live
         self.cursor = self.cursor if step is None else step
         self.items_changed()
+
+    def set_flags(self, flags: Mapping[int, Flag]) -> None:
+        """Put flags on steps, in the place of those that were there."""
+        if flags != self._flags:
+            self._flags, self._flagged = dict(flags), sorted(flags)
+            self.refresh()
+
+    def flag_in(self, start: int, stop: int) -> Flag | None:
+        """Return the highest flag of steps `start` to `stop` (not included)."""
+        first, last = bisect_left(self._flagged, start), bisect_left(self._flagged, stop)
+        return max((self._flags[step] for step in self._flagged[first:last]), default=None)
 
     def item_count(self) -> int:
         return len(self.model) if self.model else 0
@@ -164,7 +199,9 @@ class Timeline(CursorPane):
         start, stop = cells.span(cell)
         if start >= cells.steps:
             return self.brush.segment(" ")
-        span = mark_span(self.model.strongest(start, stop), self.glyphs)
+        flag = self.flag_in(start, stop)
+        mark = mark_span(self.model.strongest(start, stop), self.glyphs)
+        span = mark if flag is None else flag_span(flag, self.glyphs)
         if cell != cells.cell_of(self.cursor):
             return self.brush.segment(span.text, span.ink)
         plain = span.text in (self.glyphs.idle_step, self.glyphs.decode_step)

@@ -1,0 +1,200 @@
+"""Changing one thing: forks, and preempting, evicting and another policy by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, get_args
+
+from engine import protocol as pr
+from engine.params import Policy
+from engine.protocol import ForkText
+from workbench.actions import Action
+from workbench.commands.going_on import when_engine_goes, why_no_going
+from workbench.forking import ForkHint, Parent
+
+if TYPE_CHECKING:
+    from workbench.app import WorkbenchApp
+    from workbench.forkbox import Choice
+    from workbench.record import Record
+
+
+def open_fork(app: WorkbenchApp) -> None:
+    """Ask what to change, where; the view on the screen may know."""
+    hint = (app.view.fork_hint() if app.view else None) or ForkHint()
+    when_engine_goes(app, lambda: ask_fork(app, hint))
+
+
+def ask_fork(app: WorkbenchApp, hint: ForkHint) -> None:
+    """The fork box for the selected request."""
+    from workbench.forkbox import ForkBox
+
+    assert app.desk is not None
+    record, chosen = app.desk.record, app.selection
+    parent = parent_of(record, chosen.request)
+    if parent is None:
+        app.say(f"there is no request {chosen.request} in branch {record.branch} to fork", problem=True)
+        return
+    position = hint.position if hint.position is not None else chosen.position
+    hint = ForkHint(position, hint.token, hint.params, hint.stages)
+
+    def choices(at: int) -> Sequence[Choice]:
+        return choices_at(record, parent.request, at)
+
+    app.push_screen(
+        ForkBox(parent, hint, choices, record.session.vocabulary.decode, lambda *asked: send(app, *asked))
+    )
+
+
+def parent_of(record: Record, request: str | None) -> Parent | None:
+    """What is to be known of a request to fork it."""
+    row = None if request is None else record.request(request)
+    if row is None:
+        return None
+    shape = record.about.shape
+    return Parent(
+        row.request, record.token_ids(row.request), row.prompt_tokens, row.sampling, shape.layers, shape.heads,
+        record.token_text,
+    )  # fmt: skip
+
+
+def choices_at(record: Record, request: str, position: int) -> Sequence[Choice]:
+    """The candidates that were recorded for a position, the likeliest first."""
+    from workbench.forkbox import Choice
+
+    details = record.details(request, position)
+    if details is None:
+        return ()
+    rows = range(len(details.candidates))
+    found = [
+        Choice(
+            details.candidates.ids[row],
+            details.candidates.prob[row],
+            details.candidates.ids[row] == details.token,
+        )
+        for row in rows
+    ]
+    return sorted(found, key=lambda choice: -choice.probability)
+
+
+def send(app: WorkbenchApp, fork: ForkText, answered: Callable[[str | None], None]) -> None:
+    """Ask the engine for a fork; `answered` hears why not, or None."""
+
+    def take(answer: pr.Answer) -> None:
+        assert isinstance(answer, pr.Reply)
+        answered(answer.error)
+        if answer.error is None:
+            app.look_soon()
+            app.say(
+                f"request {', '.join(answer.requests)} forks from {fork.parent} at position {fork.at_position}"
+            )
+
+    if app.link is None or (why := app.engine.why_not) is not None:
+        answered(why or "there is no engine")
+    else:
+        app.talk.send(pr.Fork(fork=fork), take)
+
+
+def why_no_fork(app: WorkbenchApp) -> str | None:
+    if (why := why_no_going(app)) is not None:
+        return why
+    if app.selection.request is None:
+        return "no request is selected"
+    return why_other_branch(app)
+
+
+def why_other_branch(app: WorkbenchApp) -> str | None:
+    """Why nothing can be changed here: the engine stands elsewhere."""
+    if app.desk is None or app.clock.newest or app.engine.state == "looking":
+        return None
+    return f"the engine stands in branch {app.desk.branches.newest}, and this is branch {app.clock.branch}"
+
+
+# -- by hand -------------------------------------------------------------------------------------------
+
+
+def tell(app: WorkbenchApp, command: pr.Command, done: str) -> None:
+    """Send a command that changes the run, and say when it is done."""
+
+    def take(answer: pr.Answer) -> None:
+        error = answer.error if isinstance(answer, pr.Reply) else None
+        app.look_soon()
+        app.say(error or done, problem=error is not None)
+
+    app.talk.send(command, take)
+
+
+def preempt(app: WorkbenchApp) -> None:
+    request = app.selection.request
+    assert request is not None
+    tell(app, pr.Preempt(request=request), f"request {request} is preempted; it waits to be admitted again")
+
+
+def why_no_preempt(app: WorkbenchApp) -> str | None:
+    if (why := _why_no_change(app)) is not None:
+        return why
+    request = app.selection.request
+    if request is None or app.desk is None:
+        return "no request is selected"
+    live = app.desk.moment.state.running.get(request) if app.clock.live else True
+    return None if live else f"request {request} is not running"
+
+
+def ask_evict(app: WorkbenchApp) -> None:
+    from workbench.dialogs import Confirm
+
+    block = app.selection.block
+    assert block is not None
+
+    def evict(sure: bool | None) -> None:
+        if sure:
+            tell(app, pr.Evict(block=block), f"block {block} is evicted, with the cached blocks that followed it")
+
+    app.push_screen(
+        Confirm(f"Evict block {block}, and the cached blocks that follow it in the tree?", "evict"), evict
+    )
+
+
+def why_no_evict(app: WorkbenchApp) -> str | None:
+    if (why := _why_no_change(app)) is not None:
+        return why
+    return "no block is selected" if app.selection.block is None else None
+
+
+def ask_policy(app: WorkbenchApp) -> None:
+    from workbench.chooser import Chooser, Chosen
+
+    policies: Sequence[Policy] = get_args(Policy)
+    meanings = {"fcfs": "first come, first served", "lpm": "the longest cached prefix first"}
+
+    def choose(chosen: Chosen | None) -> None:
+        if chosen is not None:
+            policy = policies[chosen.at]
+            tell(app, pr.SetPolicy(policy=policy), f"from the next step on requests are admitted by {policy}")
+
+    lines = [f"{policy:6} {meanings.get(policy, '')}" for policy in policies]
+    app.push_screen(Chooser("admit requests by", lines), choose)
+
+
+def _why_no_change(app: WorkbenchApp) -> str | None:
+    return app.engine.why_not or why_other_branch(app)
+
+
+FORKS: tuple[Action[WorkbenchApp], ...] = (
+    Action(
+        "fork", ("F",), "Fork the selected request, with one thing changed", "Change", open_fork, "fork",
+        why_no_fork,
+        "Another token, other settings, another end of the prompt, or a head, an MLP or a layer switched off; it"
+        " runs beside its parent. In Tokens it forces the candidate under the cursor.",
+    ),
+    Action(
+        "preempt", ("P",), "Preempt the selected request", "Change", preempt, "", why_no_preempt,
+        "It gives up its blocks as if another needed them.",
+    ),
+    Action(
+        "evict", ("E",), "Evict the selected block", "Change", ask_evict, "", why_no_evict,
+        "Only cached blocks that no request holds.",
+    ),
+    Action("policy", (), "Admit requests by another policy", "Change", ask_policy, "", _why_no_change),
+)  # fmt: skip
+
+__all__ = ["FORKS", "ask_fork", "choices_at", "parent_of"]
