@@ -9,82 +9,33 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
-
-import msgspec
+from typing import TypeVar
 
 from engine import events as ev
-from engine.capture import Captured
+from engine.books import Begun, Emit
 from engine.commit import cache_full_blocks
+from engine.endings import MakeStopStrings
 from engine.execution import NO_DETAILS, DetailsOf, Executor, Forward, Job, Limits, Looking, Outcome, Point
-from engine.forking import ForkSpec, make_fork
-from engine.ids import request_id
+from engine.forced import Forced
+from engine.intake import RefusedError
 from engine.jobs import JobMaker
-from engine.kv.dropping import cached_from
-from engine.option_error import OptionError
-from engine.params import EngineOptions, Policy, RequestSpec
+from engine.params import EngineOptions
 from engine.protocol import Inspect, Inspection, LayersSeen, LookLayers
-from engine.reasons import ByHand
 from engine.rewinding import Rewinder, Rewound
-from engine.scheduler import Plan, Scheduler, blocks_for, copies_for
-from engine.stages import check_vocabulary
-from engine.state import Request, RequestState, State
-from engine.stopping import StopStrings, stop_after
+from engine.scheduler import Plan, Scheduler
+from engine.sink import Sink
+from engine.state import RequestState, State
 from engine.timeline import Past, Timeline
-from engine.tokens import TokenLog
+
+__all__ = ["Begun", "Engine", "MakeStopStrings", "RefusedError", "Sink", "Step", "StepFailedError"]
 
 _T = TypeVar("_T")
 
 NOTHING = Outcome((), (), NO_DETAILS, 0, 0)
-MakeStopStrings = Callable[[Sequence[int], Sequence[str]], StopStrings]  # prompt ids, stop strings
-
-
-class RefusedError(ValueError):
-    """A request that can never run here: `need` against `limit`, in the unit the message names."""
-
-    def __init__(self, message: str, need: int, limit: int) -> None:
-        super().__init__(message)
-        self.need = need
-        self.limit = limit
 
 
 class StepFailedError(RuntimeError):
     """A step's forward pass raised; the step is rolled back and recorded. The cause is chained."""
-
-
-class Sink(Protocol):
-    """Who records a run. `record` and `commit` must return fast; `details` may be evaluated on another thread."""
-
-    def record(self, events: Sequence[ev.Event]) -> None:
-        """Events between steps, or the plan of the step that is about to execute. Must not raise."""
-        ...
-
-    def capture(self, tensors: Sequence[Captured]) -> None:
-        """Tensors of the step that is committed next. Only called where `EngineOptions.capture` asks for some."""
-        ...
-
-    def commit(self, events: Sequence[ev.Event], details: DetailsOf | None) -> None:
-        """The results of the step, closed by `step_committed` or `step_failed`.
-
-        May raise RuntimeError when the record cannot be written: the step holds all the same, and the run
-        can go on where the sink has kept what it was told.
-        """
-        ...
-
-    def close(self) -> None:
-        """The run is over: nothing more will be said."""
-        ...
-
-
-@dataclass(slots=True)
-class Begun:
-    """A step that is planned and recorded, and not computed, or computed in part (`forward`)."""
-
-    plan: Plan
-    job: Job
-    started_ns: int
-    plan_ns: int
-    forward: Forward | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +48,7 @@ class Step:
     details: DetailsOf
 
 
-class Engine:
+class Engine(Forced):
     """Continuous batching over a paged KV cache with prefix sharing, one step at a time."""
 
     def __init__(
@@ -111,147 +62,13 @@ class Engine:
         timeline: Timeline | None = None,
     ) -> None:
         """`timeline` keeps what `sink` was told; without it the engine cannot go back."""
-        self.options = options
-        self.limits = limits
-        self.state = State.at_start(num_blocks, options)
-        self.tokens = TokenLog()
+        super().__init__(State.at_start(num_blocks, options), sink, limits, stop_strings, options)
         self.scheduler = Scheduler(options, self.tokens, limits.shareable_prompt)
         self._executor = executor
-        self._sink = sink
-        self._make_stop_strings = stop_strings
-        self._stop_strings: dict[str, StopStrings] = {}
-        self.begun: Begun | None = None
         self._timeline = timeline
         self._rewinder = Rewinder(executor, timeline, options)
 
-    # -- requests ------------------------------------------------------------------------------------
-
-    def check(self, spec: RequestSpec) -> None:
-        """Raise RefusedError when `spec` can never run: context, pool, running limit or token ids.
-
-        Raises OptionError when it biases a token that the model does not have.
-        """
-        check_vocabulary(spec.params, self.limits.vocab_size)
-        prompt = len(spec.prompt_ids)
-        if (largest := max(spec.prompt_ids)) >= self.limits.vocab_size:
-            size = self.limits.vocab_size
-            raise RefusedError(f"token id {largest} is outside the vocabulary of {size}", largest, size)
-        if prompt >= self.limits.max_context:
-            limit = self.limits.max_context
-            raise RefusedError(
-                f"the prompt has {prompt} tokens; the context holds {limit}, one of them to generate",
-                prompt, limit,
-            )  # fmt: skip
-        self._check_room(prompt, spec.n)
-        if spec.n > self.options.max_running:
-            limit = self.options.max_running
-            raise RefusedError(f"n is {spec.n}; at most {limit} requests run at once", spec.n, limit)
-
-    def _check_room(self, prompt: int, samples: int) -> None:
-        size, limit = self.options.block_size, self.state.blocks.num_blocks
-        need = blocks_for(prompt, size) + copies_for(prompt, samples, size)
-        if need > limit:
-            raise RefusedError(
-                f"the prompt needs {need} KV blocks of {size} tokens; the pool has {limit}", need, limit
-            )
-
-    def submit(self, spec: RequestSpec) -> list[str]:
-        """Queue a request; returns its id, or the ids of its samples. One that can never run ends at once.
-
-        Raises OptionError, and queues nothing, when it biases a token that the model does not have.
-        """
-        refused = self._refusal(spec)
-        number = self.state.next_request
-        ids = [request_id(number, sample if spec.n > 1 else None) for sample in range(spec.n)]
-        room = max(1, self.limits.max_context - len(spec.prompt_ids))
-        params = msgspec.structs.replace(spec.params, max_tokens=min(spec.params.max_tokens, room))
-        events: list[ev.Event] = []
-        emit = self._emitter(events)
-        for sample, id_ in enumerate(ids):
-            emit(
-                self._event(
-                    ev.Submitted, request=id_, arrival=self.state.next_arrival, priority=spec.priority,
-                    sample=sample, samples=spec.n, leader=ids[0] if sample else None, params=params,
-                    prompt_ids=spec.prompt_ids,
-                )
-            )  # fmt: skip
-        if refused is not None:
-            for id_ in ids:
-                emit(
-                    self._event(
-                        ev.Finished, request=id_, reason="error", detail="does_not_fit", output_tokens=0,
-                        need=refused.need, limit=refused.limit, message=str(refused),
-                    )
-                )  # fmt: skip
-        self._record(events)
-        return ids
-
-    def _refusal(self, spec: RequestSpec) -> RefusedError | None:
-        try:
-            self.check(spec)
-        except RefusedError as refused:
-            return refused
-        return None
-
-    def fork(self, spec: ForkSpec) -> str:
-        """Queue a request that goes on from another one with something changed; its id.
-
-        Raises OptionError where there is no such request or position, or where the fork can never run.
-        """
-        self._between_steps()
-        fork = make_fork(spec, self.tokens, self.limits, self.options.seed)
-        self._check_room(spec.at_position + len(fork.appended), 1)
-        id_ = request_id(self.state.next_request)
-        events: list[ev.Event] = []
-        emit = self._emitter(events)
-        emit(
-            self._event(
-                ev.Forked, request=id_, arrival=self.state.next_arrival, priority=fork.priority,
-                sample=fork.sample, parent=spec.parent, at_position=spec.at_position, appended=fork.appended,
-                prompt_tokens=fork.prompt_tokens, params=fork.params, changed=fork.changed,
-                intervened=fork.intervened,
-            )
-        )  # fmt: skip
-        if spec.token is not None:
-            self._end_if_complete(self.state.requests[id_], spec.token, emit)
-        self._record(events)
-        return id_
-
-    def abort(self, request: str) -> None:
-        """End a live request now, keeping what it has generated. KeyError when there is none of that id."""
-        self._between_steps()
-        live = self.state.requests[request]
-        self._say(
-            ev.Finished, request=request, reason="abort", detail="aborted", output_tokens=live.output_tokens
-        )
-
-    def preempt(self, request: str) -> None:
-        """Take its blocks from a request, as if another needed them. OptionError when it is not running."""
-        self._between_steps()
-        live = self.state.running.get(request)
-        if live is None:
-            raise OptionError(f"request {request} is not running: only a running one can be preempted")
-        self._say(
-            ev.Preempted, request=request, reason=ByHand(), released_blocks=len(live.table),
-            recompute_tokens=live.computed,
-        )  # fmt: skip
-
-    def evict(self, block: int) -> None:
-        """Drop a cached block, and all cached blocks that follow it. OptionError when a request holds one."""
-        self._between_steps()
-        for node, blocks in cached_from(self.state, block):
-            columns = self.state.blocks
-            self._say(
-                ev.Evicted, node=node, blocks=blocks, tokens=len(blocks) * columns.block_size,
-                hits=sum(columns.hits[b] for b in blocks), last_use_step=max(columns.last_use[b] for b in blocks),
-                policy="hand", for_request=ev.BY_HAND,
-            )  # fmt: skip
-
-    def set_policy(self, policy: Policy) -> None:
-        """Admit in another order from the next step on. OptionError when there is no such policy."""
-        self._between_steps()
-        msgspec.structs.replace(self.options, policy=policy)  # checks it
-        self._say(ev.PolicyChanged, policy=policy)
+    # -- going back ----------------------------------------------------------------------------------
 
     def rewind(self, step: int, branch: int | None = None, *, exact: bool = False) -> Rewound:
         """Go back to the end of `step` (of this branch, or another) and open a branch there.
@@ -285,6 +102,11 @@ class Engine:
         self.state, self.tokens = past.state, past.tokens
         self.scheduler = self.scheduler.over(self.tokens)
 
+    def _forget(self, request: str) -> None:
+        super()._forget(request)
+        self.scheduler.forget(request)
+        self._executor.forget(request)
+
     def _note_time(self) -> None:
         self._rewinder.note(self.state.branch, self.state.step)
 
@@ -308,11 +130,6 @@ class Engine:
                 self._timeline.close()
             if self._sink is not None:
                 self._sink.close()
-
-    @property
-    def busy(self) -> bool:
-        """Whether any request is unfinished."""
-        return bool(self.state.requests)
 
     # -- steps ---------------------------------------------------------------------------------------
 
@@ -389,11 +206,6 @@ class Engine:
             self._fail(f"{type(interrupt).__name__}: {interrupt}", ())
             raise
 
-    def _between_steps(self) -> None:
-        if self.begun is not None:
-            step = self.begun.plan.step
-            raise RuntimeError(f"step {step} is under way: finish or abandon it first")
-
     def _commit(self, plan: Plan, job: Job, outcome: Outcome, started_ns: int, plan_ns: int) -> Step:
         clock = time.perf_counter_ns()
         results: list[ev.Event] = []
@@ -417,7 +229,7 @@ class Engine:
             self._sink.commit(results, outcome.details)
         return Step(plan.step, plan, results, outcome.details)
 
-    def _settle(self, plan: Plan, emit: Callable[[ev.Event], None]) -> None:
+    def _settle(self, plan: Plan, emit: Emit) -> None:
         """Full blocks enter the tree; requests whose prompt is computed run, and so do their samples."""
         for work in plan.batch:
             request = self.state.requests[work.request]
@@ -428,36 +240,11 @@ class Engine:
                 for sample in self.state.heirs(request):
                     emit(self._event(ev.Shared, request=sample.id, source=request.id))
 
-    def _take_tokens(self, job: Job, outcome: Outcome, emit: Callable[[ev.Event], None]) -> None:
+    def _take_tokens(self, job: Job, outcome: Outcome, emit: Emit) -> None:
         for choice, token, draw in zip(job.choices, outcome.tokens, outcome.draws, strict=True):
             request = self.state.requests[choice.request]
             emit(self._event(ev.Token, request=request.id, position=request.num_tokens, token=token, draw=draw))
             self._end_if_complete(request, token, emit)
-
-    def _end_if_complete(self, request: Request, token: int, emit: Callable[[ev.Event], None]) -> None:
-        stop = stop_after(request, token, self.limits, self._strings_of(request))
-        if stop is not None:
-            emit(
-                self._event(
-                    ev.Finished, request=request.id, reason=stop.reason, detail=stop.detail,
-                    output_tokens=request.output_tokens, message=stop.message,
-                )
-            )  # fmt: skip
-
-    def _strings_of(self, request: Request) -> StopStrings | None:
-        if not request.params.stop or self._make_stop_strings is None:
-            return None
-        if request.id not in self._stop_strings:
-            self._stop_strings[request.id] = self._new_stop_strings(request, self._make_stop_strings)
-        return self._stop_strings[request.id]
-
-    def _new_stop_strings(self, request: Request, make: MakeStopStrings) -> StopStrings:
-        """What looks for the stop strings of `request`, told of all its output but the newest token."""
-        tokens = self.tokens.tokens_of(request.id)
-        strings = make(tokens[: request.prompt_tokens], request.params.stop)
-        for token in tokens[request.prompt_tokens : request.num_tokens - 1]:
-            strings.push(token)
-        return strings
 
     def _to_end(self, plan: Plan, error: Exception) -> tuple[str, ...]:
         """Whom `error` ends: the request of the batch that it names, or else those that fail again."""
@@ -472,39 +259,3 @@ class Engine:
         self._note_time()
         if self._sink is not None:
             self._sink.commit(results, None)
-
-    # -- events --------------------------------------------------------------------------------------
-
-    def _say(self, kind: Callable[..., ev.Event], **fields: object) -> None:
-        """Apply and record one event that happens between steps."""
-        event = kind(**{"branch": self.state.branch, "step": self.state.step} | fields)
-        self._apply(event)
-        self._record([event])
-
-    def _event(self, kind: Callable[..., ev.Event], **fields: object) -> ev.Event:
-        return kind(branch=self.state.branch, step=self.state.step, **fields)
-
-    def _emitter(self, said: list[ev.Event]) -> Callable[[ev.Event], None]:
-        def emit(event: ev.Event) -> None:
-            self._apply(event)
-            said.append(event)
-
-        return emit
-
-    def _apply(self, event: ev.Event) -> None:
-        self.state.apply(event)
-        self.tokens.apply(event)
-        if isinstance(event, ev.Finished):
-            self._forget(event.request)
-        elif isinstance(event, ev.StepFailed):
-            for request in event.ended:
-                self._forget(request)
-
-    def _forget(self, request: str) -> None:
-        self.scheduler.forget(request)
-        self._executor.forget(request)
-        self._stop_strings.pop(request, None)
-
-    def _record(self, events: Sequence[ev.Event]) -> None:
-        if self._sink is not None and events:
-            self._sink.record(events)
