@@ -10,29 +10,14 @@ import msgspec
 
 from engine.events import Change
 from engine.execution import Limits
-from engine.interventions import Intervened, Scale
+from engine.interventions import Intervened
 from engine.option_error import OptionError
-from engine.params import SamplingParams
+from engine.params import ForkSpec, SamplingParams
 from engine.sampler_rows import seed_of
 from engine.stages import check_vocabulary
 from engine.tokens import Asked, TokenLog
 
-
-class ForkSpec(msgspec.Struct, frozen=True):
-    """What to fork and what to change; what is not given stays the parent's.
-
-    The fork has the parent's tokens before `at_position`. Then comes `token`, or a prompt that ends with
-    `prompt_ids` from there on, or whatever the model chooses under the new settings. `scales` change the
-    forward pass from the row on that chooses the token at `at_position`; inside the prompt, from that
-    position's own row on.
-    """
-
-    parent: str
-    at_position: int
-    token: int | None = None
-    prompt_ids: tuple[int, ...] | None = None
-    params: SamplingParams | None = None
-    scales: tuple[Scale, ...] = ()
+__all__ = ["Fork", "ForkSpec", "make_fork"]
 
 
 @dataclass(frozen=True, slots=True)

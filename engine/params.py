@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from engine.capture import parse
+from engine.interventions import Scale
 from engine.option_error import OptionError as OptionError
 
 MIB = 1 << 20
@@ -94,6 +95,23 @@ class RequestSpec(msgspec.Struct, frozen=True):
             _require(0 <= token < _INT32, "prompt", token, "it is no token id")
         _fits_64_bits("priority", self.priority)
         _require(1 <= self.n <= 64, "n", self.n, "it must be between 1 and 64")
+
+
+class ForkSpec(msgspec.Struct, frozen=True):
+    """What to fork and what to change; what is not given stays the parent's.
+
+    The fork has the parent's tokens before `at_position`. Then comes `token`, or a prompt that ends with
+    `prompt_ids` from there on, or whatever the model chooses under the new settings. `scales` change the
+    forward pass from the row on that chooses the token at `at_position`; inside the prompt, from that
+    position's own row on.
+    """
+
+    parent: str
+    at_position: int
+    token: int | None = None
+    prompt_ids: tuple[int, ...] | None = None
+    params: SamplingParams | None = None
+    scales: tuple[Scale, ...] = ()
 
 
 class EngineOptions(msgspec.Struct, frozen=True):

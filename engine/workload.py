@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from engine.forking import ForkSpec
-from engine.params import OptionError, RequestSpec, SamplingParams
+from engine.params import ForkSpec, OptionError, RequestSpec, SamplingParams
 from engine.protocol import ForkText, RequestText
 
 if TYPE_CHECKING:
