@@ -74,11 +74,18 @@ def run(
 
 
 @app.command("open")
-def open_(session: Session, glyphs: Glyphs = "auto", theme: Theme = None) -> None:
+def open_(
+    session: Session,
+    compare: Annotated[
+        str | None, typer.Option(metavar="SESSION", help="Another session to see beside it.", show_default=False)
+    ] = None,
+    glyphs: Glyphs = "auto",
+    theme: Theme = None,
+) -> None:
     """Open the workbench on a recorded session."""
     from workbench.cli.screen import Look, run_recorded
 
-    raise typer.Exit(run_recorded(session, Look(glyphs, theme)))
+    raise typer.Exit(run_recorded(session, Look(glyphs, theme), compare))
 
 
 @app.command()

@@ -14,7 +14,7 @@ def compare_pair(a: Side, b: Side, one: str, other: str) -> PairDifference:
     """Request `one` of A with `other` of B, up to and with the first position where their tokens differ."""
     ids_a, ids_b = a.ids(one), b.ids(other)
     at = first_difference(ids_a, ids_b)
-    first = None if at is None else _first(a, b, one, other, at)
+    first = None if at is None else first_token_of(a, b, one, other, at)
     start = max(a.prompt_tokens(one), b.prompt_tokens(other))
     stop = min(len(ids_a), len(ids_b)) if at is None else min(at + 1, len(ids_a), len(ids_b))
     return PairDifference(one, other, first, list(_positions(a, b, one, other, range(start, stop))))
@@ -44,7 +44,8 @@ def apart(a: Distribution, b: Distribution, position: int, token: int, same: boo
     return PositionDifference(position, kl, basis, a.top == b.top, a.rank(token), b.rank(token), same)
 
 
-def _first(a: Side, b: Side, one: str, other: str, at: int) -> FirstToken:
+def first_token_of(a: Side, b: Side, one: str, other: str, at: int) -> FirstToken:
+    """What both requests have at position `at`, where their tokens part."""
     ids_a, ids_b = a.ids(one), b.ids(other)
     token_a = ids_a[at] if at < len(ids_a) else None
     token_b = ids_b[at] if at < len(ids_b) else None

@@ -46,6 +46,19 @@ def pair_up(a: Session, b: Session) -> Pairs:
     )
 
 
+def partner_of(a: Session, b: Session, request: str, branch_a: int = 0, branch_b: int = 0) -> str | None:
+    """The request of B that belongs to one of A, found as `pair_up` does but for this one alone."""
+    row = a.request(request, branch_a)
+    prompt = a.prompt_ids(request, branch_a)
+    others = {other.request: other for other in b.requests(branch_b)}
+    first = [others[request]] if request in others else []
+    for other in (*first, *others.values()):
+        alike = other.sample == row.sample and other.prompt_tokens == row.prompt_tokens
+        if alike and b.prompt_ids(other.request, branch_b) == prompt:
+            return other.request
+    return None
+
+
 def parse_pairs(a: Session, b: Session, wanted: Sequence[str]) -> Pairs:
     """The pairs that a person names as `A:B`. Raises SessionError for one that is not there."""
     both = []

@@ -66,15 +66,18 @@ def run_live(
     return run_app(live, glyphs=look.glyphs, theme=look.theme)
 
 
-def run_recorded(session: str, look: Look) -> int:
-    """Open the workbench on a recorded session; the exit code."""
+def run_recorded(session: str, look: Look, compare: str | None = None) -> int:
+    """Open the workbench on a recorded session, beside another one where `compare` names it; the exit code."""
     path = resolve_session(session)
-    _check_session(path)
+    other = None if compare is None else resolve_session(compare)
+    for each in (path, other):
+        if each is not None:
+            _check_session(each)
     _need_terminal()
     from workbench.app import run_app
     from workbench.source import Recorded
 
-    return run_app(Recorded(path, engine_command()), glyphs=look.glyphs, theme=look.theme)
+    return run_app(Recorded(path, engine_command(), other), glyphs=look.glyphs, theme=look.theme)
 
 
 def _requests(
