@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.sanitise import display_bytes, display_text
 from engine.tokens import TokenLog
+from engine.wording import TokenText
 from sessions.explain_facts import Life, RunTotals
 from sessions.explain_fold import Gatherer
 from sessions.explain_history import History, Progress, no_progress
@@ -48,4 +50,14 @@ def explain_requests(
     return gatherer.lives()
 
 
-__all__ = ["Run", "explain_requests", "explain_run"]
+def harmless_text(session: Session) -> TokenText:
+    """The text of tokens as it may reach a terminal; the bytes of one that is a part of a character."""
+
+    def text(token: int) -> str:
+        shown = session.token_text(token)
+        return display_bytes(session.token_bytes(token)) if "\ufffd" in shown else display_text(shown)
+
+    return text
+
+
+__all__ = ["Run", "explain_requests", "explain_run", "harmless_text"]

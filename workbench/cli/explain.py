@@ -10,9 +10,8 @@ from typing import Any
 
 import msgspec
 
-from engine.sanitise import display_text
 from engine.wording import TokenText
-from sessions.explain import explain_requests, explain_run
+from sessions.explain import explain_requests, explain_run, harmless_text
 from sessions.explain_facts import Life, RunTotals
 from sessions.explain_words import told, told_run
 from sessions.reader import Session
@@ -41,11 +40,6 @@ def explain_session(name: str, requests: Sequence[str], branch: int, asked: Sequ
                 run = explain_run(session, branch, progress)
                 _tell(session, run.lives, run.totals, json)
     return DONE
-
-
-def harmless_text(session: Session) -> TokenText:
-    """The text of tokens, as it may reach a terminal."""
-    return lambda token: display_text(session.token_text(token))
 
 
 def _tell(session: Session, lives: Sequence[Life], totals: RunTotals | None, json: bool) -> None:

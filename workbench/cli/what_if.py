@@ -7,14 +7,13 @@ from typing import Any
 
 import msgspec
 
-from sessions.explain import Run, explain_run
+from sessions.explain import Run, explain_run, harmless_text
 from sessions.reader import Session
 from sessions.simulate_compare import WhatIf, biggest_changes, what_if
 from sessions.simulate_options import WhatIfError, setting_of
 from sessions.simulate_words import ARROW, change_table, notes, table, verdict_words
 from workbench.cli.console import print_json, print_table
 from workbench.cli.errors import DONE, FAILED, CommandError
-from workbench.cli.explain import harmless_text
 from workbench.cli.progress import progress_bar
 
 MOST_CHANGES = 5

@@ -48,12 +48,29 @@ def why_no_abort(app: WorkbenchApp) -> str | None:
     return None if row is not None and row.finished_step is None else f"request {request} has ended"
 
 
+def open_explanation(app: WorkbenchApp) -> None:
+    from workbench.explainbox import ExplainBox
+
+    request = app.selection.request
+    if app.desk is not None and request is not None:
+        record = app.desk.record
+        app.push_screen(ExplainBox(record.path, record.branch, request))
+
+
+def why_no_explanation(app: WorkbenchApp) -> str | None:
+    return "no request is selected" if app.desk is None or app.selection.request is None else None
+
+
 REQUESTS: tuple[Action[WorkbenchApp], ...] = (
     Action(
         "prompt", ("p",), "Submit a prompt", "Requests", open_prompt, "prompt", why_no_going,
         "Also while the engine runs: the request is considered in the next step.",
     ),
     Action("abort", ("a",), "Abort the selected request", "Requests", ask_abort, "", why_no_abort),
+    Action(
+        "explain", ("e",), "Explain the selected request", "Requests", open_explanation, "", why_no_explanation,
+        "Its whole life: why it waited, missed the cache or was preempted, and what that cost.",
+    ),
 )  # fmt: skip
 
 __all__ = ["REQUESTS"]
