@@ -53,6 +53,12 @@ def _place(reasons: Sequence[why_.MaxRunning]) -> str:
     return f"for {places} while {running} of at most {reasons[0].limit:,} requests ran"
 
 
+def _prefill(reasons: Sequence[why_.AwaitsPrefill]) -> str:
+    requests = list(dict.fromkeys(r.request for r in reasons))
+    noun = "request" if len(requests) == 1 else "requests"
+    return f"for {noun} {', then '.join(requests)} to compute the prompt they share"
+
+
 def _noun(number: str, noun: str) -> str:
     return noun if number == "1" else f"{noun}s"
 
@@ -68,7 +74,7 @@ _WAITED: Final[Mapping[type[Reason], Callable[[Any], str]]] = {
     why_.NoFreeBlocks: _blocks,
     why_.MaxRunning: _place,
     why_.BehindOlder: lambda _reasons: "behind another request",
-    why_.AwaitsPrefill: lambda r: f"for request {r[-1].request} to compute the prompt they share",
+    why_.AwaitsPrefill: _prefill,
     why_.AfterPreemption: _victims,
     why_.RolledBack: lambda _reasons: "for the plan after the failed step",
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from engine import events as ev
-from engine.ids import request_of, sibling_ids
+from engine.ids import SAMPLE_BITS, request_of, sibling_ids
 from engine.reasons import CacheOff, Diverged, MatchEnd, NeededBlocks, NeverComputed
 from engine.state import State
 from engine.tokens import TokenSource
@@ -27,6 +27,8 @@ from sessions.explain_facts import (
 )
 from sessions.explain_line import Line
 from sessions.explain_match import in_smaller_blocks, not_yet_by
+
+MOST_SAMPLES: Final = 1 << SAMPLE_BITS
 
 
 @dataclass(slots=True)
@@ -258,15 +260,15 @@ class Gatherer:
 
     def _end(self, request: str, ending: Ending) -> None:
         self._unshared.discard(request)
+        self._promote(request)
         if draft := self._drafts.get(request):
             draft.ending = ending
             draft.waits.end(self._now, self._line)
             draft.leave(self._now)
-            self._promote(request, draft.samples)
 
-    def _promote(self, ended: str, samples: int) -> None:
+    def _promote(self, ended: str) -> None:
         """Samples that waited for the prefill of one that has ended wait for another one, or for themselves."""
-        for id_ in sibling_ids(ended, samples) if samples > 1 else ():
+        for id_ in sibling_ids(ended, MOST_SAMPLES) if "." in ended else ():
             draft, live = self._drafts.get(id_), self.state.requests.get(id_)
             if draft and live and draft.waits.since is not None and draft.waits.reason != live.wait:
                 draft.waits.hold(live.wait, self._now, self._line)

@@ -154,6 +154,17 @@ def test_who_filled_the_pool_ends_where_its_recorded_tokens_end() -> None:
     assert simulation.cut_short == {"1"}
 
 
+def test_who_was_aborted_does_the_same_work_in_a_slower_run() -> None:
+    """The abort came after its fourth token; a smaller budget gets there later, and it goes on until then."""
+    pair = Workload([(([1] * 9, 20, 1, 0), 0), (([2] * 9, 3, 1, 0), 0)], {"block_size": 4}, 80, {4: 0})
+    events = run(pair)
+    [aborted] = [event for event in events if isinstance(event, ev.Finished) and event.request == "1"]
+    assert (aborted.detail, aborted.output_tokens, aborted.step) == ("aborted", 4, 4)
+    _, heard = simulated(pair, events, setting_of("token-budget=3", header_of(pair)))
+    [ended] = [event for event in heard if isinstance(event, ev.Finished) and event.request == "1"]
+    assert (ended.output_tokens, ended.step > 4) == (4, True)
+
+
 def test_who_was_refused_comes_and_goes() -> None:
     crowd = Workload([(([1] * 40, 4, 1, 0), 0), (([2] * 6, 4, 1, 0), 0)], {"block_size": 4}, 0)
     events = run(crowd, num_blocks=4)
