@@ -56,7 +56,7 @@ async def test_a_size_told_before_there_is_a_screen_counts(
 
 
 async def test_tabs_have_names_where_there_is_room_for_all(session: Path) -> None:
-    for width, named in ((80, True), (70, False)):
+    for width, named in ((120, True), (80, False)):
         async with workbench_on(session, (width, 24)) as (app, _):
             tabs = screen_text(app).splitlines()[1]
             assert ("6 Scheduler" in tabs) is named
