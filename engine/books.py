@@ -33,6 +33,8 @@ class Books:
         self.state = state
         self.tokens = TokenLog()
         self.begun: Begun | None = None
+        self.listener: Callable[[Sequence[ev.Event]], None] | None = None
+        """Hears of plans, and of what is said between steps, as the sink does."""
         self._sink = sink
 
     @property
@@ -76,5 +78,7 @@ class Books:
         raise NotImplementedError
 
     def _record(self, events: Sequence[ev.Event]) -> None:
+        if self.listener is not None:
+            self.listener(events)
         if self._sink is not None and events:
             self._sink.record(events)

@@ -6,8 +6,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-When = Literal["planned", "inside", "committed"]
-"""Between plan and execute, between stages of the forward pass, or after commit."""
+When = Literal["planned", "inside", "committed", "failed"]
+"""Between plan and execute, between stages of the forward pass, after commit, or after a step was rolled back."""
 
 Plainly: TypeAlias = float | int | bool | str | None
 
@@ -29,7 +29,8 @@ class Stop(msgspec.Struct, frozen=True):
 
     `expression` is the point's, with the `values` of its names; a watchpoint says `old` and `new`. `happened`
     are the sentences of what was caught. `request` and `position` say whose token, `layer` (-1 outside) and
-    `stage` where in the forward pass. `more` counts other hits of the same point at the same moment.
+    `stage` where in the forward pass. `more` counts other hits of the same point at the same moment, `also` are
+    other points that were hit then.
     """
 
     why: Why
@@ -49,6 +50,7 @@ class Stop(msgspec.Struct, frozen=True):
     happened: tuple[str, ...] = ()
     hits: int = 0
     more: int = 0
+    also: tuple[int, ...] = ()
 
 
 class PointInfo(msgspec.Struct, frozen=True):
@@ -109,11 +111,13 @@ def _where(stop: Stop) -> str:
     branch = f" of branch {stop.branch}" if stop.branch else ""
     match stop.when:
         case "planned":
-            when = f"step {stop.step}{branch} planned, not computed"
+            when = f"step {stop.step}{branch} is planned and not computed"
         case "inside":
-            when = f"step {stop.step}{branch} inside the forward pass, at {place_text(stop.layer, stop.stage)}"
+            when = f"inside step {stop.step}{branch} at {place_text(stop.layer, stop.stage)}"
+        case "failed":
+            when = f"step {stop.step}{branch} has failed and was rolled back"
         case _:
-            when = f"step {stop.step}{branch} committed"
+            when = f"after step {stop.step}{branch}"
     return when + (f",{request}{position}" if request else "")
 
 
@@ -126,4 +130,6 @@ def _what(stop: Stop) -> str:
         parts.append(f"{stop.expression}" + (f"  ({values})" if values else ""))
     if stop.more:
         parts.append(f"and {stop.more} more at this moment")
+    if stop.also:
+        parts.append(f"point{'s' if len(stop.also) > 1 else ''} {', '.join(map(str, stop.also))} too")
     return ": " + "; ".join(parts) if parts else ""
