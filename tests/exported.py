@@ -15,14 +15,16 @@ from engine.execution import Limits
 from engine.params import RequestSpec, SamplingParams
 from sessions.creating import create_session
 from sessions.reader import Session
+from sessions.records import TokenRow
 from sessions.writer import Writer
 from tests.recorded import SHAPE, header
 from tests.sampled import SETTINGS, SamplingExecutor
 from tests.scripted import VOCAB
 
 HOSTILE = (
-    "</script><script>alert(1)</script>", "<!--", "]]>", "\"><img src=x onerror=alert(2)>", "&lt;b&gt;", "\\G\\n\"q\"",
-    "\x1b[31m\x07", "\u202eright", "\u2028", "{{data}}", "'; DROP TABLE tokens; --", "=cmd()", "zq\nline",
+    "</script><script>alert(1)</script>", "<!--", "]]>", '"><img src=x onerror=alert(2)>', "&lt;b&gt;",
+    '\\G\\n"q"', "\x1b[31m\x07", "\u202eright", "\u2028", "{{data}}", "'; DROP TABLE tokens; --", "=cmd()",
+    "zq\nline",
 )  # fmt: skip
 """Texts that would do something where they are not only shown."""
 TEXTS = (*HOSTILE, *(f"zq{number}secret" for number in range(VOCAB - len(HOSTILE))))
@@ -63,21 +65,21 @@ def attention(position: int, layer: int) -> npt.NDArray[np.float32]:
     return rng.dirichlet(np.full(position, 0.3), SHAPE.heads).astype(np.float32)
 
 
+def residual(position: int, layer: int) -> npt.NDArray[np.float32]:
+    """The made-up residual stream [hidden] after a layer, of the row that chose the token at `position`."""
+    return np.full(16, position + layer, np.float32)
+
+
 def _tensors(path: Path) -> Iterator[Captured]:
     with Session.open(path) as session:
         for request in session.requests():
             for row in session.tokens(request.request):
                 for layer in range(SHAPE.layers):
-                    pattern = attention(row.position, layer)
-                    yield _captured(row.chosen_step, request.request, layer, "attn_pattern", row.position, pattern)
-                    residual = np.full(16, row.position + layer, np.float32)
-                    yield _captured(row.chosen_step, request.request, layer, "resid_post", row.position, residual)
-                logits = np.arange(VOCAB, dtype=np.float32)
-                yield _captured(row.chosen_step, request.request, None, "logits", row.position, logits)
+                    yield _captured(row, layer, "attn_pattern", attention(row.position, layer))
+                    yield _captured(row, layer, "resid_post", residual(row.position, layer))
+                yield _captured(row, None, "logits", np.arange(VOCAB, dtype=np.float32))
 
 
-def _captured(
-    step: int, request: str, layer: int | None, stage: str, position: int, values: npt.NDArray[np.float32]
-) -> Captured:
-    key = TensorKey(0, step, request, layer, stage, position - 1)
+def _captured(row: TokenRow, layer: int | None, stage: str, values: npt.NDArray[np.float32]) -> Captured:
+    key = TensorKey(0, row.chosen_step, row.request, layer, stage, row.position - 1)
     return Captured(key, "F32", values.shape, values.tobytes())

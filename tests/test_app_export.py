@@ -23,7 +23,9 @@ def test_every_format_is_written_and_not_twice(session: Path, tmp_path: Path, wa
     if wanted == "parquet":
         pytest.importorskip("pyarrow")
     target = tmp_path / default_target(session, wanted)
-    job = ExportJob(session, wanted, target, ExportOptions(steps="1:3") if wanted == "asciicast" else ExportOptions())
+    job = ExportJob(
+        session, wanted, target, ExportOptions(steps="1:3") if wanted == "asciicast" else ExportOptions()
+    )
     assert "exported" in run_export(job)
     with pytest.raises(ExportError, match="exists"):
         run_export(job)

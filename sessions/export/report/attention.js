@@ -97,13 +97,14 @@ function looked(attention, request, position, layer) {
       el("td", {}, bar(weight)),
     ),
   );
-  return el(
+  const table = el(
     "table",
     { class: "looked" },
     el("caption", {}, "Where it looked most. ~ Rounded to 255 levels."),
     el("thead", {}, el("tr", {}, ...["token", "", "weight ~"].map((head) => el("th", { scope: "col" }, head)))),
     el("tbody", {}, ...rows),
   );
+  return el("div", { class: "scroll" }, table);
 }
 
 async function moveHead(by, layers) {

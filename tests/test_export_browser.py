@@ -1,0 +1,149 @@
+"""The report in a real browser: the right values appear, keys work, hostile text is only text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.sanitise import display_text
+from sessions.export import ExportOptions, export_session
+from sessions.reader import Session
+from tests.browser import CHROMIUM, WHY_NOT, Page, browser
+from tests.exported import attention, record_spiced
+from tests.recorded import record_demo
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=WHY_NOT)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    record_spiced(folder / "spiced.wbs")
+    record_demo(folder / "demo.wbs")
+    for name in ("spiced", "demo"):
+        export_session(folder / f"{name}.wbs", "html", folder / f"{name}.html")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> Iterator[Page]:
+    with browser(folder / "profile") as page:
+        yield page
+
+
+@pytest.fixture
+def spiced(folder: Path) -> Iterator[Session]:
+    with Session.open(folder / "spiced.wbs") as session:
+        yield session
+
+
+def test_a_linked_token_shows_its_candidates_and_its_draw(page, folder, spiced) -> None:
+    row = spiced.tokens("2")[3]
+    page.open(folder / "spiced.html", f"#request=2&token={row.position}")
+    about = spiced.details("2", row.position)
+    assert f"request 2 · token {row.position}" in page.text("#where")
+    assert f"step {row.chosen_step} of {spiced.last_step()}" in page.text("#where")
+    facts = page.text("#choice .facts")
+    assert f"rank{row.rank}" in facts.replace(" ", "")
+    assert f"{row.raw_logprob:.3f}".replace("-", "−") in facts
+    assert page.value("document.querySelectorAll('#choice tbody tr').length") == len(about.candidates)
+    chosen = page.text("#choice tr.chosen")
+    assert chosen.startswith(f"▶ {row.rank}")
+    assert display_text(spiced.token_text(row.token)).strip() in chosen
+    removed = sum(bool(code) for code in about.candidates.removed_by)
+    assert page.value("document.querySelectorAll('#choice tr.removed').length") == removed > 0
+    assert f"u = {row.draw:.4f} falls in [{row.low:.4f}, {row.high:.4f})" in page.text("#choice")
+    left = page.value("parseFloat(document.querySelector('.draw .mine').style.left)")
+    assert left == pytest.approx(row.low * 100, abs=1e-3)
+
+
+def test_arrows_walk_through_the_tokens_and_the_step_follows(page, folder, spiced) -> None:
+    rows = spiced.tokens("3")
+    page.open(folder / "spiced.html", f"#request=3&token={rows[0].position}")
+    page.value("document.getElementById('text').focus()")
+    for row in rows[1:4]:
+        page.press("ArrowRight")
+        page.wait_for(f"document.getElementById('choice').textContent.includes('token {row.position}')")
+        assert page.value("document.querySelector('[aria-selected=true]').id") == f"t{row.position}"
+        assert page.text("#step-says").startswith(f"step {row.chosen_step} of")
+    page.press("Home")
+    page.wait_for("document.getElementById('choice').textContent.includes('it was given, not chosen')")
+    page.press(".")
+    page.wait_for("document.querySelector('.request[aria-current] b').textContent === '4'")
+
+
+def test_tokens_are_shaded_by_how_unlikely_they_were(page, folder, spiced) -> None:
+    page.open(folder / "spiced.html", "#request=2&mode=surprise")
+    for row in spiced.tokens("2"):
+        share = round((1 - math.exp(row.raw_logprob)) * 100)
+        shade = page.value(f"document.getElementById('t{row.position}').style.background")
+        assert (f"{share}%" in shade) if share else shade == ""
+
+
+def test_a_step_shows_its_blocks_and_decisions(page, folder) -> None:
+    with Session.open(folder / "demo.wbs") as session:
+        step = next(step for step in range(1, session.last_step()) if len(session.decisions(step)) > 2)
+        page.open(folder / "demo.html", f"#step={step}")
+        row, state = session.step_row(step), session.state_at(step)
+        kinds = [state.blocks.state(block) for block in range(14)]
+        shared = sum(count > 1 for count in state.blocks.ref_count)
+        says = page.text("#memory-says")
+        assert f"After step {step}: {kinds.count('free')} free, {kinds.count('cached')} cached" in says
+        assert f"{kinds.count('owned') - shared} owned, {shared} shared of 14 blocks" in says
+        assert f"{row.running} running, {row.waiting} waiting, {row.preempted} preempted" in page.text(
+            "#step-says"
+        )
+        items = page.value("document.querySelectorAll('#decisions li').length")
+        assert items == len(session.decisions(step))
+        page.press("]")
+        page.wait_for(f"document.getElementById('step-says').textContent.startsWith('step {step + 1} of')")
+
+
+def test_attention_of_the_chosen_head_is_that_of_the_record(page, folder, spiced) -> None:
+    row = spiced.tokens("2")[5]
+    page.open(folder / "spiced.html", f"#request=2&token={row.position}&layer=1&head=3&mode=attention")
+    weights = attention(row.position, 1)[3]
+    page.wait_for("document.querySelectorAll('.looked tbody tr').length > 0")
+    largest = page.text(".looked tbody tr:first-child")
+    assert largest.startswith(str(weights.argmax()))
+    strongest = page.value(f"document.getElementById('t{weights.argmax()}').style.background")
+    assert "100%" in strongest
+    assert page.value("document.querySelectorAll('.head-map').length") == 8
+
+
+def test_a_page_without_attention_says_how_to_get_it(page, folder) -> None:
+    page.open(folder / "demo.html")
+    assert "Record with --capture attn" in page.text("#attention-body")
+
+
+def test_themes_and_a_narrow_window(page, folder) -> None:
+    page.open(folder / "spiced.html")
+    light = page.value("getComputedStyle(document.body).backgroundColor")
+    page.press("t")
+    dark = page.value("getComputedStyle(document.body).backgroundColor")
+    assert light != dark
+    page.send("Emulation.setDeviceMetricsOverride", width=380, height=800, deviceScaleFactor=1, mobile=False)
+    page.wait_for("document.documentElement.scrollWidth <= 380")
+    page.send("Emulation.clearDeviceMetricsOverride")
+
+
+def test_nothing_is_asked_for_and_nothing_goes_wrong(page, folder) -> None:
+    page.open(folder / "spiced.html", "#request=1")
+    for key in "]}{[mhH+-?t,.":
+        page.press(key)
+    assert page.problems == []
+    assert {address.partition("#")[0] for address in page.requested} == {(folder / "spiced.html").as_uri()}
+    assert page.value("document.querySelectorAll('img, iframe, link, object').length") == 0
+    assert page.value("document.scripts.length") == 2
+
+
+def test_what_was_left_out_is_shown(page, folder) -> None:
+    export_session(folder / "spiced.wbs", "html", folder / "small.html", ExportOptions(max_mb=0.1, redact=True))
+    page.open(folder / "small.html")
+    notes = page.text("#left-out")
+    assert "redacted" in notes
+    assert "larger than --max-mb 0.1" in notes
+    assert "secret" not in page.value("document.documentElement.outerHTML")
