@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from types import FrameType
 
 import pytest
@@ -211,7 +212,7 @@ def test_a_watched_value_of_a_token_is_compared_with_the_same_requests_token_bef
     shell.say("watch token req 1")
     found = list(iter(shell.go, None))
     tokens = shell.engine.tokens.tokens_of("1")[10:]
-    expected = [(str(a), str(b)) for a, b in zip(tokens, tokens[1:], strict=False) if a != b]
+    expected = [(str(a), str(b)) for a, b in pairwise(tokens) if a != b]
     assert [(stop.old, stop.new) for stop in found] == expected
 
 
@@ -426,6 +427,7 @@ def test_commands_that_change_the_run() -> None:
     assert shell.engine.state.step == 2
     stop = shell.stop()
     assert (stop.old, stop.new, stop.branch) == ("2", "3", 1)
+    shell.go("finish")
     for line, error in [
         ("abort 9", "request 9 is not live: there is nothing to abort"),
         ("evict block 31", "block 31"),
