@@ -25,7 +25,8 @@ class Behind:
 class Wait:
     """Steps from `first_step` to `last_step` that all passed without the request, for one kind of reason.
 
-    `reasons` has one entry for each time its numbers changed.
+    `reasons` has one entry for each time its numbers changed. Of those who were first in line meanwhile
+    the first are in `behind`; `more_behind` is how often the front changed after them.
     """
 
     code: str
@@ -33,6 +34,7 @@ class Wait:
     last_step: int
     reasons: tuple[WaitReason, ...] = ()
     behind: tuple[Behind, ...] = ()
+    more_behind: int = 0
 
     @property
     def steps(self) -> int:

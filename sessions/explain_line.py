@@ -6,11 +6,15 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from engine.reasons import BehindOlder, WaitReason
 from engine.state import State
 from sessions.decisions import code_of
 from sessions.explain_facts import JUST_PREEMPTED, Behind, Wait
+
+MOST_BEHIND: Final = 8
+"""Of a long queue only the first ones are told: everybody in it has waited for many."""
 
 
 class Line:
@@ -27,15 +31,18 @@ class Line:
             self._steps.append(state.step)
             self._fronts.append(front)
 
-    def during(self, first_step: int, last_step: int) -> Iterator[Behind]:
-        """Who was at the front from `first_step` to `last_step`, in order."""
-        index = max(0, bisect_right(self._steps, first_step) - 1)
-        step = first_step
-        while step <= last_step and index < len(self._fronts):
+    def during(self, first_step: int, last_step: int) -> tuple[tuple[Behind, ...], int]:
+        """Who was at the front from `first_step` to `last_step`: the first ones in order, and how many more."""
+        start = max(0, bisect_right(self._steps, first_step) - 1)
+        stop = bisect_right(self._steps, last_step)
+        told = min(stop, start + MOST_BEHIND)
+        return tuple(self._turns(start, told, first_step, last_step)), stop - told
+
+    def _turns(self, start: int, stop: int, first_step: int, last_step: int) -> Iterator[Behind]:
+        for index in range(start, stop):
             until = self._steps[index + 1] - 1 if index + 1 < len(self._steps) else last_step
             if (front := self._fronts[index]) is not None:
-                yield Behind(front, min(until, last_step) - step + 1)
-            step, index = until + 1, index + 1
+                yield Behind(front, min(until, last_step) - max(self._steps[index], first_step) + 1)
 
 
 @dataclass(slots=True)
@@ -60,21 +67,9 @@ class Waits:
     def _close(self, first: int, last: int, line: Line) -> None:
         code = JUST_PREEMPTED if self.reason is None else code_of(self.reason)
         reasons: tuple[WaitReason, ...] = () if self.reason is None else (self.reason,)
-        behind = tuple(line.during(first, last)) if isinstance(self.reason, BehindOlder) else ()
         before = self.closed[-1] if self.closed else None
         if before is not None and before.code == code and before.last_step == first - 1:
-            del self.closed[-1]
-            first, behind = before.first_step, _joined((*before.behind, *behind))
+            first = self.closed.pop().first_step
             reasons = before.reasons if before.reasons[-1:] == reasons else before.reasons + reasons
-        self.closed.append(Wait(code, first, last, reasons, behind))
-
-
-def _joined(parts: tuple[Behind, ...]) -> tuple[Behind, ...]:
-    """`parts` with neighbours of the same request as one."""
-    joined: list[Behind] = []
-    for part in parts:
-        if joined and joined[-1].request == part.request:
-            joined[-1] = Behind(part.request, joined[-1].steps + part.steps)
-        else:
-            joined.append(part)
-    return tuple(joined)
+        behind, more = line.during(first, last) if isinstance(self.reason, BehindOlder) else ((), 0)
+        self.closed.append(Wait(code, first, last, reasons, behind, more))

@@ -29,6 +29,7 @@ from sessions.explain_facts import (
 MOST_STRETCHES: Final = 8
 """So many stretches of waiting are told one by one; the others in one sum."""
 MOST_PARTS: Final = 6
+_UNITS: Final = (("s", 1_000_000_000), ("ms", 1_000_000), ("µs", 1_000))
 _PHASES: Final[Mapping[PhaseName, str]] = {
     "queue": "in the queue",
     "prefill": "in prefill",
@@ -131,16 +132,17 @@ def _for(wait: Wait) -> str:
     if wait.code == JUST_PREEMPTED:
         return "in the step that preempted it"
     if wait.behind:
-        return f"behind {_names(wait.behind)}"
+        return f"behind {_names(wait.behind, wait.more_behind)}"
     return waited_for(wait.reasons)
 
 
-def _names(behind: Sequence[Behind]) -> str:
-    if len(behind) == 1:
+def _names(behind: Sequence[Behind], more: int) -> str:
+    """Those who were first in line, in order; the last of many, who are not told, may be some of them again."""
+    if len(behind) == 1 and not more:
         return f"request {behind[0].request}"
+    others = len(behind) - MOST_PARTS + more
     shown = [f"{each.request} ({each.steps})" for each in behind[:MOST_PARTS]]
-    more = f" and {len(behind) - MOST_PARTS} more" if len(behind) > MOST_PARTS else ""
-    return f"requests {', '.join(shown)}{more}"
+    return f"requests {', '.join(shown)}{f' and {others:,} more in turn' if others > 0 else ''}"
 
 
 def _admitted(admission: Admission, text: TokenText) -> str:
@@ -265,11 +267,11 @@ def _phase(name: PhaseName, spans: Sequence[Span]) -> str:
 
 
 def time_words(ns: int) -> str:
-    """A duration with three digits that count: `12.4 ms`, `3.10 s`."""
-    for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
-        if ns >= size or unit == "µs":
-            return f"{ns / size:.3g} {unit}" if ns < 1000 * size else f"{ns / size:,.0f} {unit}"
-    raise AssertionError("the last unit takes everything")
+    """A duration with three digits that count: `12.4 ms`, `3.10 s`, `95,204 s`."""
+    unit, size = next(((unit, size) for unit, size in _UNITS if ns >= size), _UNITS[-1])
+    value = ns / size
+    decimals = 0 if value >= 100 else 1 if value >= 10 else 2
+    return f"{value:,.{decimals}f} {unit}"
 
 
 def _ended(life: Life, ending: Ending) -> str:

@@ -18,7 +18,7 @@ from engine.engine import Engine, StepFailedError
 from engine.reasons import FinishDetail, Reason, WaitReason
 from sessions.explain import explain_requests, explain_run, harmless_text
 from sessions.explain_facts import JUST_PREEMPTED
-from sessions.explain_words import told, told_run
+from sessions.explain_words import time_words, told, told_run
 from sessions.reader import Session
 from tests.commands import ROOT, run
 from tests.recorded import DEMO_HEADER, engine_on, header, record_demo, run_demo, writer_on
@@ -36,7 +36,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def untimed(text: str) -> str:
-    return TIME.sub("T", text)
+    """Without what a clock says: a scripted run claims more time inside its steps than really passes."""
+    return TIME.sub("T", text).replace(", T of that inside steps", "")
 
 
 def test_the_demo_reads_as(session: Path) -> None:
@@ -97,6 +98,22 @@ def test_a_whole_cached_prompt_still_computes_its_last_token(tmp_path: Path) -> 
     )
 
 
+def test_a_long_queue_is_told_by_its_first_ones(tmp_path: Path) -> None:
+    def drive(engine: Engine) -> None:
+        for number in range(20):
+            engine.submit(spec([number], 2))
+        engine.run()
+
+    with recorded(tmp_path / "a.wbs", header(block_size=4, max_running=1), drive) as session:
+        [life] = explain_requests(session, ["20"])
+    assert (len(life.waits[0].behind), life.waits[0].more_behind) == (8, 10)
+    said = sentences(Session.open(session.path), "20")
+    assert said[1] == (
+        "It waited 38 steps (steps 1–38): 36 behind requests 2 (2), 3 (2), 4 (2), 5 (2), 6 (2), 7 (2) and 12 more"
+        " in turn, then 2 for a place while 1 of at most 1 requests ran."
+    )
+
+
 def test_the_cache_is_off(tmp_path: Path) -> None:
     def drive(engine: Engine) -> None:
         engine.submit(spec([1] * 5, 1))
@@ -127,6 +144,17 @@ def test_failed_steps_are_told_with_what_they_cost(tmp_path: Path) -> None:
         "It spent 2 steps in prefill, 2 steps in decode (T); T from its first step to its last.",
         "It ended in step 4 (error) after 2 tokens, because its step failed again: RuntimeError: boom␛[31m.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("ns", "words"),
+    [
+        (0, "0.00 µs"), (12_345, "12.3 µs"), (999_600, "1,000 µs"), (1_234_567, "1.23 ms"),
+        (123_456_789, "123 ms"), (3_100_000_000, "3.10 s"), (95_204_000_000_000, "95,204 s"),
+    ],
+)  # fmt: skip
+def test_a_duration_reads_as(ns: int, words: str) -> None:
+    assert time_words(ns) == words
 
 
 def test_one_that_has_not_ended_says_so(tmp_path: Path) -> None:
@@ -190,7 +218,7 @@ def test_json_has_the_facts_and_the_sentences(session: Path) -> None:
     assert answer["totals"] is None
     [third, _] = answer["requests"]
     assert third["waits"][0] == {
-        "code": "token_budget_spent", "first_step": 1, "last_step": 2, "behind": [],
+        "code": "token_budget_spent", "first_step": 1, "last_step": 2, "behind": [], "more_behind": 0,
         "reasons": [{"code": "token_budget_spent", "need": 1, "used": 12, "budget": 12}],
     }  # fmt: skip
     assert (third["waited_steps"], third["recomputed_tokens"]) == (10, 20)

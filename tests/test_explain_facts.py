@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +13,7 @@ from engine import events as ev
 from engine.reasons import CacheOff
 from engine.state import State
 from engine.tokens import TokenLog
+from sessions import explain_line
 from sessions.explain_facts import Life, Smaller
 from sessions.explain_match import common
 from tests.explaining import Workload, cached_sequences, failing, gathered, observe, run, workloads
@@ -21,6 +24,14 @@ def counted(pairs: list[tuple[tuple[str, str], int]]) -> Counter[tuple[str, str]
     for key, count in pairs:
         sums[key] += count
     return sums
+
+
+@pytest.fixture(scope="module", autouse=True)
+def whole_line() -> Iterator[None]:
+    """Everybody who was first in line is told, so that all can be compared."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(explain_line, "MOST_BEHIND", 1_000)
+        yield
 
 
 def check_against_the_steps(workload: Workload) -> list[Life]:
