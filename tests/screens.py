@@ -54,6 +54,11 @@ def screen_text(app: WorkbenchApp) -> str:
     return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips()) + "\n"
 
 
+def dialog_text(app: WorkbenchApp) -> str:
+    """What the dialog on the screen says, however its lines are broken."""
+    return " ".join(str(widget.render()) for widget in app.screen.query("Static, Button"))
+
+
 def view_text(app: WorkbenchApp) -> str:
     """What the open view has on the screen: the frame around it left out, and scroll bars, which may lag."""
     assert app.view is not None

@@ -12,6 +12,9 @@ from pathlib import Path
 from engine import protocol as pr
 from engine.host import Announce, Opened, serve
 from engine.workload import Feeder
+from sessions.creating import copy_session
+from sessions.timeline import SessionTimeline
+from sessions.writer import Writer
 from tests.recorded import engine_on, header, writer_on
 
 ABOUT = header(14, block_size=4, token_budget=12, max_running=4)
@@ -33,8 +36,13 @@ def open_session(command: pr.Open, announce: Announce) -> Opened:
     if command.model == "missing":
         raise ValueError("missing: no such folder")
     announce(pr.Loading(doing="reading the script"))
-    writer = writer_on(Path(command.session), ABOUT)
-    engine = engine_on(writer, ABOUT)
+    path, resume = Path(command.session), command.resume
+    if resume is not None:
+        copy_session(Path(resume.recording), path)
+    writer = Writer(path) if resume is not None else writer_on(path, ABOUT)
+    engine = engine_on(writer, ABOUT, SessionTimeline(path, writer.write))
+    if resume is not None:
+        engine.rewind(resume.step, resume.branch)
     return Opened(engine, encode, encode_text, Feeder(command.workload, encode), command.session, writer.write)
 
 

@@ -22,7 +22,7 @@ class Changes:
     """What one step changed. A block may be in several sets: evicted, then taken by another request."""
 
     taken: set[int] = field(default_factory=set)  # a table got it fresh (allocated, copied into)
-    matched: set[int] = field(default_factory=set)  # one more table holds it (prefix hit, shared by a sample)
+    matched: set[int] = field(default_factory=set)  # one more table holds it (prefix hit, shared by a sample or a fork)
     freed: set[int] = field(default_factory=set)  # it is free now and was not
     cached: set[int] = field(default_factory=set)  # it entered the tree
     evicted: set[int] = field(default_factory=set)  # it left the tree
@@ -105,7 +105,7 @@ class _Reading:
             self.touched[request] = None
             self._give_up(request)
 
-    def _matched(self, event: ev.PrefixMatched) -> None:
+    def _matched(self, event: ev.PrefixMatched | ev.Inherited) -> None:
         self.changes.matched.update(event.blocks)
         self._table(event.request).extend(event.blocks)
 
@@ -150,13 +150,14 @@ def _state(state: State, request: str) -> RequestState | None:
     return live.state if live else None
 
 
-_MOVES: Final = (ev.Submitted, ev.Admitted, ev.Preempted, ev.Started, ev.Shared, ev.Finished)
+_MOVES: Final = (ev.Submitted, ev.Forked, ev.Admitted, ev.Preempted, ev.Started, ev.Shared, ev.Finished)
 
 _HANDLERS: Final[Mapping[type[ev.Event], Callable[[_Reading, Any], None]]] = {
     ev.Preempted: _Reading._gives_up,
     ev.Finished: _Reading._gives_up,
     ev.StepFailed: _Reading._failed,
     ev.PrefixMatched: _Reading._matched,
+    ev.Inherited: _Reading._matched,
     ev.Shared: _Reading._shared,
     ev.Allocated: _Reading._allocated,
     ev.Copied: _Reading._copied,

@@ -12,6 +12,7 @@ from engine.details import TokenDetails
 from engine.params import SamplingParams
 from workbench.actions import Action
 from workbench.bench import News, Scene
+from workbench.forking import ForkHint
 from workbench.view import View
 from workbench.views.provenance import recomputed
 from workbench.views.request_text import SHADINGS, RequestText
@@ -209,6 +210,19 @@ class TokensView(View):
         pane.border_subtitle = kept if result.captured else recomputed(result.worst, scene.glyphs)
         self._redrawn = drawn_from(result.details, record.token_text)
         _fill_draw(self.redraw, self._redrawn, result.details, "what if: the same draw")
+
+    def fork_hint(self) -> ForkHint | None:
+        """The candidate under the cursor, or the settings that are tried."""
+        subject = subject_of(self.scene)
+        if isinstance(subject, str) or subject.is_prompt or subject.absent:
+            return None
+        tried = self._trying.settings
+        pane = self.what_if if self.what_if.has_focus else self.stages
+        if tried is not None and self.settings.has_focus:
+            return ForkHint(subject.choice, params=tried.tried)
+        chosen = pane.pipeline.details.token if pane.pipeline else None
+        forced = pane.token if pane.has_focus or pane.token != chosen else None
+        return ForkHint(subject.choice, forced)
 
     # Layout
 
