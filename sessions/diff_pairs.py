@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sessions.diff_side import Side
 from sessions.errors import SessionError
-from sessions.reader import Session
 from sessions.records import RequestRow
 
 
@@ -21,7 +21,7 @@ class Pairs:
     only_b: Sequence[str] = ()
 
 
-def pair_up(a: Session, b: Session) -> Pairs:
+def pair_up(a: Side, b: Side) -> Pairs:
     """Pair requests by their line of the workload, which is their number, and by sample.
 
     Requests of one number with different prompts do not belong together; among those left over, equal prompts
@@ -46,27 +46,27 @@ def pair_up(a: Session, b: Session) -> Pairs:
     )
 
 
-def partner_of(a: Session, b: Session, request: str, branch_a: int = 0, branch_b: int = 0) -> str | None:
+def partner_of(a: Side, b: Side, request: str) -> str | None:
     """The request of B that belongs to one of A, found as `pair_up` does but for this one alone."""
-    row = a.request(request, branch_a)
-    prompt = a.prompt_ids(request, branch_a)
-    others = {other.request: other for other in b.requests(branch_b)}
+    row = a.session.request(request, a.branch)
+    prompt = a.prompt_ids(request)
+    others = {other.request: other for other in b.requests()}
     first = [others[request]] if request in others else []
     for other in (*first, *others.values()):
         alike = other.sample == row.sample and other.prompt_tokens == row.prompt_tokens
-        if alike and b.prompt_ids(other.request, branch_b) == prompt:
+        if alike and b.prompt_ids(other.request) == prompt:
             return other.request
     return None
 
 
-def parse_pairs(a: Session, b: Session, wanted: Sequence[str]) -> Pairs:
+def parse_pairs(a: Side, b: Side, wanted: Sequence[str]) -> Pairs:
     """The pairs that a person names as `A:B`. Raises SessionError for one that is not there."""
     both = []
     for text in wanted:
         one, colon, other = text.partition(":")
         if not colon or not one or not other:
             raise SessionError(f"--pair is {text!r}: write the ids of two requests, as in 1:1 or 3.0:4")
-        a.request(one), b.request(other)
+        a.prompt_tokens(one), b.prompt_tokens(other)  # an error where there is none
         both.append((one, other))
     return Pairs(both)
 
@@ -85,13 +85,13 @@ def _by_prompt(
 
 
 class _Prompts:
-    """The prompts of a session's requests as bytes, each read once."""
+    """The prompts of one side's requests as bytes, each read once."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, side: Side) -> None:
+        self._side = side
         self._known: dict[str, bytes] = {}
 
     def of(self, row: RequestRow) -> bytes:
         if row.request not in self._known:
-            self._known[row.request] = array("i", self._session.prompt_ids(row.request)).tobytes()
+            self._known[row.request] = array("i", self._side.prompt_ids(row.request)).tobytes()
         return self._known[row.request]

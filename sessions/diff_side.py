@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from engine.sanitise import display_bytes, display_text
 from sessions.diff_distributions import Distribution, Recorded
-from sessions.diff_plans import RequestLog
+from sessions.diff_tokens import RequestLog
 from sessions.reader import Session
-from sessions.records import TokenRow
+from sessions.records import RequestRow, TokenRow
 
 if TYPE_CHECKING:
     from sessions.diff_whole import Whole
@@ -20,10 +20,18 @@ FLOAT_BYTES = 4
 class Side:
     """A session, read for comparing. Texts it returns are harmless."""
 
-    def __init__(self, session: Session, branch: int = 0) -> None:
+    def __init__(self, session: Session, branch: int | None = None) -> None:
+        """`branch` None is the newest, with what it continues."""
         self.session = session
-        self.branch = branch
-        self._log = RequestLog(session, branch)
+        self.branch = session.branches[-1].branch if branch is None else branch
+        self._log = RequestLog(session, self.branch)
+
+    def requests(self) -> list[RequestRow]:
+        """All requests in order of arrival."""
+        return self.session.requests(self.branch)
+
+    def prompt_ids(self, request: str) -> Sequence[int]:
+        return self.session.prompt_ids(request, self.branch)
 
     def ids(self, request: str) -> Sequence[int]:
         """Prompt and output. Raises SessionError where there is no such request."""

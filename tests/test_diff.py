@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from engine.divergence_rebuild import Rebuilt
+from engine.forking import ForkSpec
 from engine.model.stage_names import OUTSIDE
 from engine.params import EngineOptions, SamplingParams
 from engine.protocol import RequestText
@@ -31,6 +32,7 @@ from sessions.errors import SessionError
 from sessions.reader import Session
 from tests import bundled
 from tests.test_view_tokens import chosen
+from workbench.cli.assemble import open_session
 from workbench.cli.diff import DiffOrder, diff_sessions
 from workbench.cli.diff_models import distance_from_record
 from workbench.cli.errors import CommandError
@@ -262,7 +264,7 @@ def test_wrong_use_is_one_clear_line(together: Path, order: dict[str, Any], mess
 def test_comparing_tokens_needs_no_torch(together: Path, alone: Path) -> None:
     code = (
         "import sys, main; code = main.run_command(main.app, sys.argv[1:], default='run');"
-        "assert not {'torch', 'transformers'} & set(sys.modules); sys.exit(code)"
+        "assert not {'torch', 'transformers', 'numpy'} & set(sys.modules); sys.exit(code)"
     )
     command = [sys.executable, "-c", code, "diff", str(together), str(alone), "--json"]
 
@@ -314,6 +316,37 @@ def test_a_row_that_chose_nothing_has_no_plan(together: Path) -> None:
         pytest.raises(SessionError, match="has chosen no token at position 1"),
     ):
         plan_of(session, "1", 0)
+
+
+# -- forks and branches ------------------------------------------------------------------------------------
+
+
+def test_forks_and_branches_are_read_whole_and_rebuilt(tmp_path: Path) -> None:
+    """A fork has its parent's tokens before it; the newest branch has what it continues."""
+    path = tmp_path / "run.wbs"
+    order, _ = make_order(DEFAULT_MODEL, EngineOptions(kv_blocks=64, threads=1), REQUESTS, path)
+    opened = open_session(order, lambda _message: None)
+    engine = opened.engine
+    opened.feeder.feed(engine)
+    engine.run(6)
+    forked = engine.fork(ForkSpec("3", at_position=len(engine.tokens.tokens_of("3")) - 2, token=7))
+    engine.run(5)
+    engine.rewind(9)
+    engine.run()
+    tokens = {request: list(engine.tokens.tokens_of(request)) for request in ("1", "2", "3", forked)}
+    engine.close()
+
+    with Session.open(path) as session:
+        side = Side(session)
+        assert side.branch == 1
+        assert {row.request: list(side.ids(row.request)) for row in side.requests()} == tokens
+        for request, ids in tokens.items():
+            plan = plan_of(session, request, len(ids) - 2, branch=side.branch)
+            run_again = Rebuilt(bundled.decoder(), 64, 16, plan.jobs, plan.request, plan.position, threads=1)
+            logits = run_again.row(plan.position).stages[OUTSIDE, "logits"].numpy().tobytes()
+            worst = distance_from_record(side, request, len(ids) - 1, logits)
+            assert worst is not None
+            assert worst < 1e-4
 
 
 # -- distributions -----------------------------------------------------------------------------------------

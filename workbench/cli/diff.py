@@ -59,7 +59,7 @@ def diff_sessions(order: DiffOrder, json: bool) -> int:
 
 
 def _of_sessions(a: Side, b: Side, order: DiffOrder) -> DiffResult:
-    pairs = parse_pairs(a.session, b.session, order.pairs) if order.pairs else pair_up(a.session, b.session)
+    pairs = parse_pairs(a, b, order.pairs) if order.pairs else pair_up(a, b)
     if not pairs.both:
         raise CommandError(
             f"{order.a} and {order.b} have no request with the same prompt: name two with --pair A:B"
@@ -107,7 +107,7 @@ def _with_reference(a: Side, order: DiffOrder) -> DiffResult:
     from workbench.cli.diff_reference import Transformers
 
     other = Transformers(a, _models(order, a))
-    requests = [row.request for row in a.session.requests(a.branch) if row.output_tokens]
+    requests = [row.request for row in a.requests() if row.output_tokens]
     if not requests:
         raise CommandError(f"{order.a}: no request has chosen a token: there is nothing to compare")
     try:

@@ -277,11 +277,10 @@ class CompareView(View):
         """Put another session on the right."""
         try:
             session = Session.open(path)
-            newest = max(branch.branch for branch in session.branches)
         except SessionError as error:
             self.bench.say(str(error), problem=True)
             return
-        self._take(Opposite(session, branch=newest))
+        self._take(Opposite(session))
 
     def _take(self, opposite: Opposite) -> None:
         self._stop()

@@ -30,7 +30,6 @@ class Opposite:
 
     session: Session | None = None
     request: str | None = None
-    branch: int = 0
 
     @property
     def name(self) -> str:
@@ -113,16 +112,15 @@ def compare_at(scene: Scene, opposite: Opposite | None) -> Comparison | str:
             return _relatives(a, request)
         if opposite.session is None:
             return Comparison(a, a, request, str(opposite.request))
-        other = opposite.request or partner_of(
-            record.session, opposite.session, request, record.branch, opposite.branch
-        )
+        b = Side(opposite.session)
+        other = opposite.request or partner_of(a, b, request)
     except SessionError as error:
         return f"{error}. w chooses something else."
     if other is None:
         return (
             f"Request {request} has no partner in {opposite.name}: none has its prompt. Select another request."
         )
-    return Comparison(a, Side(opposite.session, opposite.branch), request, other)
+    return Comparison(a, b, request, other)
 
 
 def _relatives(a: Side, request: str) -> Comparison | str:
@@ -130,7 +128,7 @@ def _relatives(a: Side, request: str) -> Comparison | str:
     row = a.session.request(request, a.branch)
     if row.parent is not None:
         return Comparison(a, a, request, row.parent)
-    forks = [other for other in a.session.requests(a.branch) if other.parent == request]
+    forks = [other for other in a.requests() if other.parent == request]
     return Comparison(a, a, request, forks[-1].request) if forks else NOTHING_CHOSEN
 
 
