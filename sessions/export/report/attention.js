@@ -32,6 +32,7 @@ function whyNoAttention(attention, request) {
       : "This run stored no attention. Record with --capture attn to have it here; --capture attn:0-3 stores some layers only.";
   }
   if (attention.starts.has(now.position)) return null;
+  if (isForced(request, now.position)) return "A forced token: no row chose it, so none looked at anything for it.";
   return request.rowOf.has(now.position)
     ? "The attention of this token is not in this page."
     : "A prompt token: attention is stored of the rows that choose a token. Select a generated one.";

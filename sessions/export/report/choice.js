@@ -32,7 +32,11 @@ function stepping() {
 function missing(request, row) {
   const outside = !record.stepIndex.has(request.output.chosen_step[row]);
   const none = request.output.rank[row] === null;
-  const elsewhere = chooserOf(request, request.output.position[row]) === undefined;
+  const position = request.output.position[row];
+  if (isForced(request, position)) {
+    return el("p", { class: "empty" }, `Forced: it was put in by hand when this request was forked from request ${request.parent}.`);
+  }
+  const elsewhere = chooserOf(request, position) === undefined;
   const why = elsewhere
     ? `It was chosen for request ${request.parent}, which is not in this page.`
     : outside

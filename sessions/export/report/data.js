@@ -55,6 +55,11 @@ function chooserOf(request, position) {
   return row;
 }
 
+/** Whether a person put the token in when the request was forked. */
+function isForced(request, position) {
+  return request.parent !== null && position >= request.at_position && position < request.at_position + request.appended;
+}
+
 const attentionLoaded = new Map();
 
 /** Captured attention of a request, null where there is none. */

@@ -35,6 +35,7 @@ def _request(excerpt: Excerpt, row: RequestRow, texts: Texts) -> dict[str, Any]:
     return facts | {
         "message": display_text(row.message),
         "params": msgspec.json.decode(row.params),
+        "appended": 0 if row.forked is None else len(row.forked.appended),
         "tokens": pack(texts.numbers(ids)),
         "output": pack({name: [_cell(each, name) for each in tokens] for name in COLUMNS}),
         "phases": pack([

@@ -20,6 +20,7 @@ function drawRequests() {
       },
       el("b", {}, request.request),
       el("span", {}, ending(request)),
+      request.parent === null ? null : el("small", {}, `fork of ${request.parent} at token ${request.at_position}`),
       el("small", {}, `${request.prompt_tokens} + ${request.output_tokens} tokens, ${request.cached_tokens} cached`),
     ),
   );
