@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.commands import ROOT
+from tests.exported import record_spiced
+from workbench.exporting import FORMATS
 
 SCRIPT = """
 import sys
@@ -57,6 +59,14 @@ def test_reading_a_session_imports_no_torch(demo_session: Path, tmp_path: Path) 
     assert loaded_by("open", path) == ""
     for kind, name in (("jsonl", "a.jsonl"), ("perfetto", "a.json"), ("csv", "a.zip")):
         assert loaded_by("export", path, "--to", kind, "-o", str(tmp_path / name)) == ""
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_no_export_imports_torch(tmp_path: Path, to: str) -> None:
+    path = record_spiced(tmp_path / "spiced.wbs")
+    output = str(tmp_path / f"out{'.zip' if FORMATS[to].shape != 'file' else FORMATS[to].suffix}")
+    part = ("--steps", "1:2") if to == "asciicast" else ()
+    assert "torch" not in loaded_by("export", str(path), "--to", to, "-o", output, "--redact", *part)
 
 
 def test_the_shared_vocabulary_and_the_screens_import_no_torch() -> None:
