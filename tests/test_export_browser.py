@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,6 +101,21 @@ def test_a_step_shows_its_blocks_and_decisions(page, folder) -> None:
         assert items == len(session.decisions(step))
         page.press("]")
         page.wait_for(f"document.getElementById('step-says').textContent.startsWith('step {step + 1} of')")
+
+
+def test_a_block_says_who_holds_it(page, folder) -> None:
+    with Session.open(folder / "demo.wbs") as session:
+        step = next(each for each in range(session.last_step(), 0, -1) if session.state_at(each).blocks.owned > 3)
+        state = session.state_at(step)
+    page.open(folder / "demo.html", f"#step={step}")
+    page.value("document.getElementById('memory').focus()")
+    for block in range(1, 14):
+        page.press("ArrowRight")
+        holders = [request.id for request in state.requests.values() if block in request.table]
+        held = f"held by {', '.join(f'request {name}' for name in holders)}" if holders else "held by nobody"
+        page.wait_for(f"document.getElementById('block-says').textContent.startsWith('Block {block}:')")
+        says = page.text("#block-says")
+        assert sorted(held.split()) == sorted(re.split(r"[;.]", says)[0].split(", ", 1)[1].split()), says
 
 
 def test_attention_of_the_chosen_head_is_that_of_the_record(page, folder, spiced) -> None:
