@@ -56,17 +56,16 @@ def _arrived(life: Life) -> str:
     priority = f", priority {life.priority}" if life.priority else ""
     prompt = plural(life.prompt_tokens, "prompt token")
     if life.fork is not None:
-        prompt = (
-            f"request {life.fork.parent} from position {life.fork.at_position} on{_changed(life.fork)}, {prompt}"
-        )
+        prompt = f"{_forked(life.fork)}, {prompt}"
     return (
         f"Request {life.request}{sample} arrived {when}: {prompt}, at most {life.max_tokens:,} to generate,"
         f" {how}{priority}."
     )
 
 
-def _changed(fork: Origin) -> str:
-    return f" with other {' and '.join(fork.changed)}" if fork.changed else ""
+def _forked(fork: Origin) -> str:
+    changed = f" with other {' and '.join(fork.changed)}" if fork.changed else ""
+    return f"a fork of request {fork.parent} from position {fork.at_position} on{changed}"
 
 
 def _course(life: Life, text: TokenText) -> Iterator[tuple[tuple[int, int], str]]:
@@ -79,7 +78,7 @@ def _course(life: Life, text: TokenText) -> Iterator[tuple[tuple[int, int], str]
     for rest in [stretches[MOST_STRETCHES:]] if len(stretches) > MOST_STRETCHES else []:
         yield (rest[0][0].first_step, 1), _waited_on(rest)
     for admission in life.admissions:
-        yield (admission.step, 2), _admitted(admission, text)
+        yield (admission.step, 2), _admitted(life, admission, text)
     if life.leader is not None:
         started = next((span.first_step for span in life.phases if span.phase == "decode"), life.submitted_step)
         yield (started, 2), f"It started on the blocks of request {life.leader}, which computed their prompt."
@@ -145,11 +144,10 @@ def _names(behind: Sequence[Behind], more: int) -> str:
     return f"requests {', '.join(shown)}{f' and {others:,} more in turn' if others > 0 else ''}"
 
 
-def _admitted(admission: Admission, text: TokenText) -> str:
-    verb, whole = ("resumed", "token") if admission.resumed else ("was admitted", "prompt token")
-    parts = [
-        f"It {verb} in step {admission.step}: {admission.cached_tokens} of {_found(admission, whole, text)}."
-    ]
+def _admitted(life: Life, admission: Admission, text: TokenText) -> str:
+    verb = "resumed" if admission.resumed else "was admitted"
+    found = f"{admission.cached_tokens} of {_found(life, admission, text)}"
+    parts = [f"It {verb} in step {admission.step}: {found}."]
     if admission.smaller:
         parts.append(_smaller(admission))
     if admission.evicted_blocks:
@@ -157,8 +155,9 @@ def _admitted(admission: Admission, text: TokenText) -> str:
     return " ".join(parts)
 
 
-def _found(admission: Admission, whole: str, text: TokenText) -> str:
-    looked_up = plural(admission.looked_up, "token" if admission.inherited_from else whole)
+def _found(life: Life, admission: Admission, text: TokenText) -> str:
+    only_prompt = admission.looked_up == life.prompt_tokens and not admission.resumed
+    looked_up = plural(admission.looked_up, "prompt token" if only_prompt else "token")
     if admission.end is None:
         return f"{looked_up} were in the blocks of request {admission.inherited_from}"
     why = match_ended(admission.end, admission.written_by, text)

@@ -15,14 +15,19 @@ import pytest
 from engine import past_wording
 from engine import reasons as why_
 from engine.engine import Engine, StepFailedError
+from engine.forking import ForkSpec
 from engine.reasons import FinishDetail, Reason, WaitReason
 from sessions.explain import explain_requests, explain_run, harmless_text
 from sessions.explain_facts import JUST_PREEMPTED
+from sessions.explain_history import History
 from sessions.explain_words import time_words, told, told_run
 from sessions.reader import Session
+from sessions.simulate_check import verify
+from sessions.simulate_inputs import read_inputs
 from tests.commands import ROOT, run
 from tests.recorded import DEMO_HEADER, engine_on, header, record_demo, run_demo, writer_on
 from tests.scripted import ScriptedExecutor, spec
+from tests.test_branches import recorded as record_branches
 
 GOLDEN = ROOT / "tests" / "golden" / "explain.txt"
 TIME = re.compile(r"\d[\d.,]* (µs|ms|s)\b")
@@ -96,6 +101,70 @@ def test_a_whole_cached_prompt_still_computes_its_last_token(tmp_path: Path) -> 
         " be computed, though the block at position 4 was cached too. Of what the pool held then, 2 more in"
         " blocks of 2 and 3 more in blocks of 1 would have matched."
     )
+
+
+def test_a_fork_is_told_with_what_it_shares_and_what_was_done_by_hand(tmp_path: Path) -> None:
+    """Read alone or among all, which takes its tokens from the tables or from the events."""
+
+    def drive(engine: Engine) -> None:
+        engine.submit(spec(range(10), 12))
+        engine.run(4)
+        engine.fork(ForkSpec("1", 12, token=3))
+        engine.run(2)
+        engine.preempt("2")
+        engine.run()
+
+    with recorded(tmp_path / "a.wbs", header(30, block_size=16), drive) as session:
+        lives = explain_run(session).lives
+        assert [explain_requests(session, [life.request]) for life in lives] == [[life] for life in lives]
+    assert sentences(Session.open(session.path), "2")[:5] == [
+        "Request 2 arrived after step 4: a fork of request 1 from position 12 on with other token, 10 prompt"
+        " tokens, at most 12 to generate, greedy.",
+        "It was admitted in step 5: 12 of 13 tokens were in the blocks of request 1.",
+        "It was preempted in step 6 because a person or a script asked for it. It gave up 1 block with the KV of"
+        " 14 tokens; 2 of them were gone when it resumed in step 7.",
+        "It resumed in step 7: 12 of 15 tokens were in the blocks of request 1.",
+        "2 shared blocks (24 tokens) were copied on write.",
+    ]
+
+
+@pytest.fixture
+def branches(tmp_path: Path) -> Path:
+    """Branch 1 leaves 0 after step 6, branch 2 leaves 1 after step 9; with forks in 0 and in 1."""
+    path = tmp_path / "branches.wbs"
+    engine, both, timeline = record_branches(path, header(40, block_size=4, token_budget=16))
+    engine.submit(spec(range(10), 14))
+    engine.submit(spec([3] * 9, 3))
+    engine.run(4)
+    engine.fork(ForkSpec("1", 12, token=7))
+    engine.run(6)
+    engine.rewind(6)
+    engine.submit(spec([1, 2, 3, 4, 5], 6))
+    engine.run(5)
+    engine.fork(ForkSpec("1", 6, prompt_ids=(1, 2)))
+    engine.run(1)
+    engine.rewind(9)
+    engine.run()
+    timeline.close()
+    both.writer.close()
+    return path
+
+
+@pytest.mark.parametrize("branch", [0, 1, 2])
+def test_a_branch_is_told_from_its_parents_steps_on(branches: Path, branch: int) -> None:
+    """What was done after the step that it went back to is no part of it."""
+    with Session.open(branches) as session:
+        run_ = explain_run(session, branch)
+        assert {life.request for life in run_.lives} == {row.request for row in session.requests(branch)}
+        assert run_.totals.steps == session.last_step(branch)
+        last = session.step_row(session.last_step(branch), branch)
+        assert last is not None
+        assert run_.totals.computed_tokens == last.computed_tokens
+        assert run_.totals.output_tokens == last.output_tokens
+        for life in run_.lives:
+            assert explain_requests(session, [life.request], branch) == [life]
+        history = History(session, branch)
+        assert verify(read_inputs(history.events()), session.header, history.events()).reproduced
 
 
 def test_a_long_queue_is_told_by_its_first_ones(tmp_path: Path) -> None:
