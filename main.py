@@ -127,13 +127,17 @@ def diff(
     reference: Annotated[
         Literal["transformers"] | None, typer.Option(help="Compare A with this instead of B.")
     ] = None,
+    logits: Annotated[
+        bool, typer.Option("--logits", help="Run both again for whole logits instead of the recorded top 20.")
+    ] = False,
     progress: Annotated[bool, typer.Option("--progress", help="Say how far it is, line by line.")] = False,
     json: Json = False,
 ) -> None:
     """Say where two runs part that should agree: the first token, then the first stage. Exit code 1 if so."""
     from workbench.cli.diff import DiffOrder, diff_sessions
 
-    raise typer.Exit(diff_sessions(DiffOrder(a, b, reference, pair or [], model, stages, at, progress), json))
+    order = DiffOrder(a, b, reference, pair or [], model, stages, at, progress, logits)
+    raise typer.Exit(diff_sessions(order, json))
 
 
 @app.command()
@@ -203,6 +207,35 @@ def sessions_rm(
     from workbench.cli.sessions import remove_sessions
 
     remove_sessions(session, force, json)
+
+
+@sessions_app.command("pack")
+def sessions_pack(
+    session: Session,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write, such as run.wbpack.")],
+    model: Annotated[
+        Path | None, typer.Option(help="The folder of its model.", show_default="where it was recorded")
+    ] = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Write one portable file: the session and its model's small files, all that replay needs but the weights."""
+    from workbench.cli.pack import pack
+
+    pack(session, output, model, force, json)
+
+
+@sessions_app.command("import")
+def sessions_import(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `sessions pack` wrote.")],
+    name: Annotated[str | None, typer.Option(help="What to call it here.", show_default="as it was called")] = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Put the session of a packed file among this user's."""
+    from workbench.cli.pack import take
+
+    take(file, name, force, json)
 
 
 @models_app.command("ls")

@@ -20,6 +20,7 @@ from engine.kv.pool import KVPool
 from engine.model.decoder import Decoder
 from engine.model.stage_names import LAST_STAGES
 
+OWN_THREADS = torch.get_num_threads()
 Place = tuple[int, str]
 """Layer and stage."""
 Told = Callable[[int, int], None]
@@ -142,15 +143,14 @@ class Rebuilt:
     # -- running -------------------------------------------------------------------------------------
 
     def _stand_at(self, index: int) -> TorchExecutor:
-        """An executor whose pool is as it was before job `index`."""
+        """An executor whose pool is as it was before job `index`; what runs next has the run's threads."""
+        torch.set_num_threads(self.threads or OWN_THREADS)
         if self._standing is None or self._standing[0] != index:
             self._standing = None
             self._standing = (index, self._replay(index))
         return self._standing[1]
 
     def _replay(self, count: int) -> TorchExecutor:
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
         pool = KVPool(self.decoder.config, self.num_blocks, self.block_size, self.decoder.dtype)
         executor = TorchExecutor(self.decoder, pool, seed=0)
         for done, job in enumerate(self.jobs[:count]):

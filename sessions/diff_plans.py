@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from engine import events as ev
@@ -97,6 +97,13 @@ class _Needed:
                         given = self.session.given_out(block, step, self.branch)
                         if given is not None and given.request not in (None, request):
                             yield str(given.request), step
+
+
+def all_jobs(session: Session, branch: int, told: Callable[[int], object]) -> Iterator[Job]:
+    """The jobs of the whole run, one after the other; `told` hears the step of each."""
+    for step, job in _jobs(session, range(1, session.last_step(branch) + 1), branch):
+        told(step)
+        yield job
 
 
 def _jobs(session: Session, steps: Sequence[int], branch: int) -> Iterator[tuple[int, Job]]:

@@ -78,6 +78,15 @@ class Rebuilding(msgspec.Struct, frozen=True):
     worst: float | None
 
 
+class Rerun(msgspec.Struct, frozen=True):
+    """A whole run computed again for its logits: of `positions` choices `equal` to the bit with the record,
+    and the largest difference from it."""
+
+    positions: int
+    equal: int
+    worst: float
+
+
 class StageSearch(msgspec.Struct, frozen=True):
     """The search for the first differing stage, or why there was none."""
 
@@ -101,3 +110,4 @@ class DiffResult(msgspec.Struct, frozen=True):
     only_a: Sequence[str]
     only_b: Sequence[str]
     search: StageSearch | None
+    reruns: tuple[Rerun, Rerun] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from engine.sanitise import display_bytes, display_text
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from sessions.diff_whole import Whole
 
 FLOAT_BYTES = 4
+WorkedOut = Callable[[str, int], "Whole | None"]
+"""The whole logits that chose a request's token at a position, where somebody has worked them out again."""
+
+
+def _nothing(_request: str, _position: int) -> None:
+    return None
 
 
 class Side:
@@ -24,6 +30,7 @@ class Side:
         """`branch` None is the newest, with what it continues."""
         self.session = session
         self.branch = session.branches[-1].branch if branch is None else branch
+        self.worked_out: WorkedOut = _nothing
         self._log = RequestLog(session, self.branch)
 
     def requests(self) -> list[RequestRow]:
@@ -45,9 +52,13 @@ class Side:
         return self.session.token(request, position, self.branch)
 
     def distribution(self, request: str, position: int) -> Distribution | None:
-        """What the token at `position` was chosen from: whole where it was captured, else the candidates."""
+        """What the token at `position` was chosen from: whole where it was kept or worked out again, else the
+        candidates."""
+        whole = self.captured(request, position) or self.worked_out(request, position)
+        if whole is not None:
+            return whole
         details = self.session.details(request, position, self.branch)
-        return self.captured(request, position) or (Recorded(details) if details is not None else None)
+        return Recorded(details) if details is not None else None
 
     def captured(self, request: str, position: int) -> Whole | None:
         """The whole logits that chose the token at `position`, where they were kept."""

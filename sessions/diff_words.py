@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from engine.divergence_result import KV, FirstStage
-from engine.model.stage_names import OUTSIDE
+from engine.model.stage_names import FIRST_STAGES, OUTSIDE
+from engine.wording import plural
 from sessions.diff_result import DiffResult, FirstToken, PairDifference, Rebuilding, StageSearch
 
 REFERENCE = "transformers"
@@ -37,6 +38,13 @@ def place(layer: int, stage: str) -> str:
     return stage if layer == OUTSIDE else f"layer {layer} {stage}"
 
 
+def layer_name(layer: int, last_stage: str) -> str:
+    """A layer in a plot over layers; a row that chose nothing has only `embed` outside them."""
+    if layer != OUTSIDE:
+        return f"layer {layer}"
+    return last_stage if last_stage in FIRST_STAGES else "outside"
+
+
 def number(value: float | None) -> str:
     """A small number in three digits; 0 is exact. None is a difference that is not finite."""
     if value is None:
@@ -53,7 +61,7 @@ def first_token(first: FirstToken) -> str:
     tokens = f"{_token(first.a, first.text_a)} in A, {_token(first.b, first.text_b)} in B"
     if first.a is None or first.b is None:
         return f"{where}: {tokens}"
-    tie = "; a near tie: rounding could have turned it" if first.near_tie else ""
+    tie = "; recorded as a near tie, that rounding could have turned" if first.near_tie else ""
     return f"{where}: {tokens}; {_margins(first)}{tie}"
 
 
@@ -88,7 +96,7 @@ def rebuilt(about: Rebuilding | None, name: str) -> str:
     """How a run was built again."""
     if about is None:
         return ""
-    steps = f"{name}: {about.steps} steps ({about.tokens:,} tokens) run again"
+    steps = f"{name}: {plural(about.steps, 'step')} ({plural(about.tokens, 'token')}) run again"
     if about.worst is None:
         return f"{steps}; no logits were recorded to compare with"
     close = "as recorded to the bit" if about.worst == 0 else f"within {about.worst:.1g} of the record"
@@ -112,8 +120,7 @@ def verdict(result: DiffResult) -> str:
     alone = [*(f"{id_} of A" for id_ in result.only_a), *(f"{id_} of B" for id_ in result.only_b)]
     more = f"; no partner for request {', '.join(alone)}" if alone else ""
     if result.first_token is None and not alone:
-        count = len(result.pairs)
-        return f"identical: the tokens of {count} {'pair' if count == 1 else 'pairs'} of requests are the same"
+        return f"identical: the tokens of {plural(len(result.pairs), 'pair')} of requests are the same"
     differing = sum(pair.first is not None for pair in result.pairs)
     return f"different: {differing} of {len(result.pairs)} pairs of requests part{more}"
 

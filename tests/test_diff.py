@@ -188,6 +188,18 @@ def test_the_same_run_has_no_first_stage(together: Path, capsys: pytest.CaptureF
     assert found["search"]["divergence"]["first"] is None
 
 
+def test_whole_logits_are_worked_out_again_to_the_bit(
+    together: Path, alone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, found = diff(capsys, together, alone, logits=True)
+
+    assert code == 0
+    assert found["reruns"] == [{"positions": 30, "equal": 30, "worst": 0.0}] * 2
+    positions = [each for pair in found["pairs"] for each in pair["positions"]]
+    assert all(each["basis"] == "recomputed" for each in positions)
+    assert all(0 <= each["kl"] < 1e-9 for each in positions)
+
+
 def test_requests_with_other_prompts_part_in_the_prompt(
     together: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -245,6 +257,7 @@ def test_the_report_for_people_says_the_same(
         ({"b": "x", "reference": "transformers"}, "give one of both"),
         ({"reference": "other"}, "only transformers is known"),
         ({"reference": "transformers", "pairs": ["1:1"]}, "--pair names requests of two sessions"),
+        ({"reference": "transformers", "logits": True}, "--logits runs two sessions again"),
         ({"b": "SELF", "pairs": ["1"]}, "--pair is '1'"),
         ({"b": "SELF", "pairs": ["1:9"]}, "has no request 9"),
         ({"b": "SELF", "at": "9:1"}, "--at is '9:1'"),

@@ -7,9 +7,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from sessions.diff_compare import compare_pair
 from sessions.diff_pairs import Pairs, pair_up, parse_pairs
-from sessions.diff_result import DiffResult, PairDifference, StageSearch
+from sessions.diff_result import DiffResult, PairDifference, Rerun, StageSearch
 from sessions.diff_side import Side
 from sessions.diff_words import REFERENCE
 from sessions.reader import Session
@@ -39,12 +41,15 @@ class DiffOrder:
     stages: bool = True
     at: str | None = None
     progress: bool = False
+    logits: bool = False
 
 
 def diff_sessions(order: DiffOrder, json: bool) -> int:
     """Compare, print, and return the exit code: 1 where the runs differ."""
     if (order.b is None) == (order.reference is None):
         raise CommandError("diff compares two sessions, or one with --reference transformers: give one of both")
+    if order.reference is not None and order.logits:
+        raise CommandError("--logits runs two sessions again: the reference works whole logits out anyway")
     if order.reference is not None and order.pairs:
         raise CommandError("--pair names requests of two sessions: the reference is given those of A")
     with ExitStack() as stack:
@@ -53,17 +58,18 @@ def diff_sessions(order: DiffOrder, json: bool) -> int:
             result = _with_reference(Side(a), order)
         else:
             b = stack.enter_context(Session.open(resolve_session(order.b)))
-            result = _of_sessions(Side(a), Side(b), order)
+            result = _of_sessions(Side(a), Side(b), order, stack)
     print_json(result) if json else print_diff(result)
     return DONE if result.identical else FAILED
 
 
-def _of_sessions(a: Side, b: Side, order: DiffOrder) -> DiffResult:
+def _of_sessions(a: Side, b: Side, order: DiffOrder, files: ExitStack) -> DiffResult:
     pairs = parse_pairs(a, b, order.pairs) if order.pairs else pair_up(a, b)
     if not pairs.both:
         raise CommandError(
             f"{order.a} and {order.b} have no request with the same prompt: name two with --pair A:B"
         )
+    reruns = _run_again(a, b, order, files) if order.logits else None
     with told_progress("comparing", "requests", lines=order.progress) as progress:
         found = []
         for done, (one, other) in enumerate(pairs.both, 1):
@@ -71,7 +77,19 @@ def _of_sessions(a: Side, b: Side, order: DiffOrder) -> DiffResult:
             progress(done, len(pairs.both))
     at = _at(order, a, found)
     searched = _search(a, b, order, at) if order.stages and at is not None else None
-    return _result(str(a.session.path), str(b.session.path), a, pairs, found, searched)
+    result = _result(str(a.session.path), str(b.session.path), a, pairs, found, searched)
+    return msgspec.structs.replace(result, reruns=reruns)
+
+
+def _run_again(a: Side, b: Side, order: DiffOrder, files: ExitStack) -> tuple[Rerun, Rerun]:
+    wait_passively()
+    from workbench.cli.diff_logits import run_again
+
+    try:
+        with told_progress("running again", "steps", lines=order.progress) as progress:
+            return run_again((a, b), _models(order, a, b), files, progress)
+    except ModelMissingError as error:
+        raise CommandError(f"--logits runs both again: {error}: name its folder with --model") from error
 
 
 def _search(a: Side, b: Side, order: DiffOrder, at: tuple[PairDifference, int]) -> StageSearch:

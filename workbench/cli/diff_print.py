@@ -13,6 +13,7 @@ from sessions.diff_words import (
     REFERENCE,
     bar,
     first_token,
+    layer_name,
     mark,
     number,
     pair_summary,
@@ -34,6 +35,7 @@ def print_diff(result: DiffResult) -> None:
     print(f"B  {display_text(result.b)}")
     print(verdict(result))
     _print_pairs(result.pairs)
+    _print_reruns(result)
     if result.first_token is not None:
         print(f"\nfirst differing token: {first_token(result.first_token)}")
     if result.search is not None:
@@ -48,6 +50,14 @@ def _print_pairs(pairs: Sequence[PairDifference]) -> None:
         print(f"… and {len(pairs) - MOST_PAIRS} more: --json has them all")
     if any(each.basis == "top 20" for pair in pairs for each in pair.positions):
         print("~ over the recorded top 20, all other tokens taken together: a lower bound")
+
+
+def _print_reruns(result: DiffResult) -> None:
+    for about, name in zip(result.reruns or (), "AB", strict=False):
+        close = (
+            f"{about.equal} of {about.positions} as recorded to the bit, largest difference {number(about.worst)}"
+        )
+        print(f"≈ {name} was run again for its whole logits: {close}")
 
 
 def _pair_row(pair: PairDifference) -> tuple[object, ...]:
@@ -75,7 +85,7 @@ def _print_layers(found: Divergence) -> None:
     for layer, stages in _by_layer(found.stages):
         last, worst = stages[-1], max(stages, key=lambda each: math.inf if each.own_rel is None else each.own_rel)
         beyond = next((each for each in stages if each.beyond), None)
-        name = "outside" if layer == OUTSIDE else f"layer {layer}"
+        name = layer_name(layer, last.stage)
         own = "own 0" if worst.own_rel == 0 else f"own {number(worst.own_rel)} {worst.stage}"
         flag = f"  ✗ {beyond.stage}" if beyond is not None else ""
         print(f"  {name:9} {bar(last.rel, BAR):{BAR}} {number(last.rel):>9}  {own}{flag}".rstrip())

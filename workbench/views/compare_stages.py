@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from engine.divergence_result import Divergence, FirstStage, StageDifference
 from engine.model.stage_names import OUTSIDE
-from sessions.diff_words import filled, number, place
+from sessions.diff_words import filled, layer_name, number, place
 from workbench.widgets.columns import Column
 from workbench.widgets.glyphs import Glyphs
 from workbench.widgets.inks import Ink
@@ -43,7 +43,7 @@ class LayerRows:
         if beyond is not None:
             own = f"{self._glyphs.cross} {number(beyond.own_rel)} {beyond.stage}"
         return (
-            Span("outside" if layer == OUTSIDE else f"{layer}", "dim"),
+            Span(layer_name(layer, stages[-1].stage).removeprefix("layer "), "dim"),
             Span(number(stages[-1].rel)),
             Bar(filled(stages[-1].rel, LOWEST), ink),
             Span(own, "dim" if beyond is None else "bad"),
