@@ -58,7 +58,8 @@ class LogitsAgain:
 def run_again(sides: tuple[Side, Side], models: Models, files: ExitStack, told: Progress) -> tuple[Rerun, Rerun]:
     """Give both sides their whole logits, for as long as `files` are open."""
     one, other = (
-        LogitsAgain(side, models, files.enter_context(tempfile.TemporaryFile()), told) for side in sides
+        LogitsAgain(side, models, files.enter_context(tempfile.TemporaryFile()), told)  # noqa: SIM115
+        for side in sides
     )
     sides[0].worked_out, sides[1].worked_out = one.whole, other.whole
     return one.about, other.about
