@@ -15,11 +15,18 @@ from typing import BinaryIO, Literal
 import msgspec
 
 from engine import protocol as pr
-from engine.engine import Engine, Step
-from engine.stage_walk import StageWalk, Walking
+from engine.debug.changing import Means
+from engine.debug.hosting import HostedDebugger, debugger_on
+from engine.engine import Engine
+from engine.stage_walk import StageWalk
 from engine.workload import Encode, EncodeText, Feeder, to_fork, to_spec
 
 REPORT_EVERY_S = 1 / 30
+
+
+def number_text(token: int) -> str:
+    """What stands for a token's text where there is no tokenizer."""
+    return f"<{token}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,7 @@ class Opened:
     feeder: Feeder
     session: str
     flush: Callable[[], None]
+    token_text: Callable[[int], str] = number_text
 
 
 Announce = Callable[[pr.Message], None]
@@ -75,7 +83,10 @@ class Host:
         self._engine = opened.engine
         self._queue = queue
         self._held: deque[pr.Command] = deque()
-        self._walk = StageWalk(opened.engine)
+        means = Means(opened.encode, opened.encode_text, opened.flush, self._rewound)
+        self._debugger = debugger_on(opened.engine, means, opened.token_text)
+        self._hosted = HostedDebugger(self._debugger, means, opened.flush)
+        self._walk = StageWalk(opened.engine, self._debugger)
         self._announce = announce
         self._to_go: float = 0  # steps still to take; infinite while running
         self._reported = 0.0
@@ -93,10 +104,16 @@ class Host:
                 continue
             if command is None or isinstance(command, pr.Close):
                 return
-            if self._engine.begun is not None and not isinstance(command, pr.WHILE_HALTED):
+            if self._waits(command):
                 self._held.append(command)
             else:
                 self._obey(command)
+
+    def _waits(self, command: pr.Command) -> bool:
+        """Whether a command has to wait until the step under way is over."""
+        if isinstance(command, pr.Do):
+            return self._hosted.waits(command)
+        return self._engine.begun is not None and not isinstance(command, pr.WHILE_HALTED)
 
     def _next_command(self) -> pr.Command | None:
         """What was held back while a forward pass was halted comes first. Empty when there is a step to take."""
@@ -119,7 +136,10 @@ class Host:
             case pr.Run():
                 self._go(float("inf"))
             case pr.Pause():
+                self._debugger.give_up_own()
                 self._pause("paused")
+            case pr.Do():
+                return self._do(command)
             case pr.Submit(request=request):
                 ids = self._engine.submit(to_spec(request, self._opened.encode))
                 self._opened.flush()
@@ -151,17 +171,31 @@ class Host:
                 raise ValueError(f"{type(command).__name__} is not possible now")
         return pr.Reply(id=command.id)
 
-    def _walk_on(self, command: Walking) -> pr.StageReport:
+    def _do(self, command: pr.Do) -> pr.Done:
+        """Carry out a line of the debugger's language."""
+        if self._engine.begun is None:
+            self._feed()
+        answered = self._hosted.answer(command)
+        if answered.steps:
+            self._go(answered.steps)
+        elif answered.steps == 0:
+            self._pause("stepped" if self._engine.busy else "idle")
+        return answered.done
+
+    def _walk_on(self, command: pr.Walking) -> pr.StageReport:
         """Go on inside the forward pass; at the end of the step, report as after any other."""
         if self._to_go:
             self._pause("paused")
         if self._engine.begun is None:
             self._feed()
+        self._debugger.stop = None
         try:
             report = self._walk.obey(command)
         except RuntimeError as error:  # a failed step, or a session that can no longer be written
+            self._tell_stop()
             self._pause("failed", _one_line(error))
             return pr.StageReport(id=command.id, step=self._engine.state.step, place="failed")
+        self._tell_stop()
         if report.over:
             self._feed()
             self._pause("stepped" if self._engine.busy else "idle")
@@ -179,13 +213,18 @@ class Host:
         else:
             self._pause("paused")
             found = self._engine.rewind(step, branch, exact=exact)
-            self._opened.feeder.rewind(self._engine)
-            self._opened.flush()
+            self._debugger.rewound()
+            self._rewound()
             self._report("paused")
         return pr.Rewound(
             id=command.id, branch=found.branch, step=found.step, recomputed_tokens=found.recomputed_tokens,
             replayed_steps=found.replayed_steps, replayed_from=found.replayed_from, done=not command.dry,
         )  # fmt: skip
+
+    def _rewound(self) -> None:
+        """The engine has gone back: so does what is still to come of the workload."""
+        self._opened.feeder.rewind(self._engine)
+        self._opened.flush()
 
     def _go(self, steps: float) -> None:
         if not self._to_go:
@@ -201,24 +240,36 @@ class Host:
     def _step(self) -> None:
         self._to_go -= 1
         try:
-            step = self._take_step()
-            self._feed()
+            if self._engine.begun is None:
+                self._feed()  # a step that failed may have left nobody live
+            step = self._debugger.step()
+            if self._engine.begun is None:
+                self._feed()
         except RuntimeError as error:  # a failed step, or a session that can no longer be written
+            self._tell_stop()
             self._pause("failed", _one_line(error))
             return
-        if step is None or not self._engine.busy:
+        if self._debugger.stop is not None:
+            if not self._tell_stop():
+                self._pause("stepped")
+        elif step is None or not self._engine.busy:
+            self._debugger.give_up_own()
             self._pause("idle")
         elif self._to_go <= 0:
             self._pause("stepped")
         elif time.monotonic() - self._reported > REPORT_EVERY_S:
             self._report("running")
 
-    def _take_step(self) -> Step | None:
-        """The step under way to its end, or another one."""
-        if self._engine.begun is not None:
-            return self._engine.complete(self._engine.begun)
-        self._feed()  # a step that failed may have left nobody live
-        return self._engine.step()
+    def _tell_stop(self) -> bool:
+        """Say what has halted the run, if anything has; whether its commands let it go on."""
+        stop = self._debugger.stop
+        if stop is None:
+            return False
+        stopped, self._to_go = self._hosted.halted(stop)
+        with contextlib.suppress(RuntimeError):  # a session that cannot be written is said with the report
+            self._opened.flush()
+        self._announce(stopped)
+        return self._to_go > 0
 
     def _feed(self) -> None:
         self._opened.feeder.feed(self._engine)

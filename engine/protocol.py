@@ -259,6 +259,8 @@ Command: TypeAlias = (
 )
 
 
+Walking: TypeAlias = StepInto | NextStage | NextLayer | ToStage | LookStage | FinishForward | Abandon
+
 WHILE_HALTED = (
     Step, Run, Pause, Inspect, LookLayers,
     StepInto, NextStage, NextLayer, ToStage, LookStage, FinishForward, Abandon,

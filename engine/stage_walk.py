@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol
 
 from engine import protocol as pr
-from engine.engine import Begun, Engine
+from engine.engine import Begun, Engine, Step
 from engine.execution import Forward, Halted, Point
 from engine.model.stage_names import ATTENTION_STAGES, LAST_STAGES, OUTSIDE, points
 from engine.stage_report import Part, Passed, Standing, Window
 from engine.stage_source import sources_of
 
-Walking: TypeAlias = (
-    pr.StepInto | pr.NextStage | pr.NextLayer | pr.ToStage | pr.LookStage | pr.FinishForward | pr.Abandon
-)
+
+class Judge(Protocol):
+    """Whoever takes the steps and judges them (`engine.debug.debugger`)."""
+
+    def begin(self) -> Begun: ...
+
+    def next_stage(self, begun: Begun) -> Point | None: ...
+
+    def complete(self, begun: Begun) -> Step: ...
+
+    def note_stage(self) -> object | None:
+        """Judge the stage where the pass stands; not None where it is to halt there."""
+        ...
 
 
 class StageWalk:
@@ -23,14 +33,17 @@ class StageWalk:
     Methods raise ValueError, in one line, for what is not possible, and StepFailedError as `Engine.step` does.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, judge: Judge | None = None) -> None:
+        """With `judge`, points that are set halt the walk too."""
         self._engine = engine
+        self._steps: Engine | Judge = engine if judge is None else judge
+        self._judge = judge
         self._begun: Begun | None = None
         self._passed: list[Passed] = []
         self._told = 0
         self._points = list(points(engine.limits.layers))
 
-    def obey(self, command: Walking) -> pr.StageReport:
+    def obey(self, command: pr.Walking) -> pr.StageReport:
         """Carry out a command, and say where the pass stands then."""
         match command:
             case pr.StepInto():
@@ -58,7 +71,7 @@ class StageWalk:
         if begun is None:
             if not self._engine.busy:
                 raise ValueError("no request is live: there is no step to go into")
-            begun = self._engine.begin()
+            begun = self._steps.begin()
         return self.finish() if self._engine.enter(begun) is None else None
 
     def next(self, count: int = 1) -> pr.StageReport | None:
@@ -88,7 +101,7 @@ class StageWalk:
     def finish(self) -> pr.StageReport:
         """Run what is left of the pass, and commit the step."""
         begun = self._under_way()
-        self._engine.complete(begun)
+        self._steps.complete(begun)
         return pr.StageReport(step=begun.plan.step, place="finished")
 
     def abandon(self) -> pr.StageReport:
@@ -101,9 +114,10 @@ class StageWalk:
         self, count: int | None = None, until: Callable[[Point], bool] = lambda _point: False
     ) -> pr.StageReport | None:
         begun = self._under_way()
-        while (point := self._engine.next_stage(begun)) is not None:
+        while (point := self._steps.next_stage(begun)) is not None:
             self.note()
-            if until(point) or (count is not None and (count := count - 1) == 0):
+            halted = self._judge is not None and self._judge.note_stage() is not None
+            if halted or until(point) or (count is not None and (count := count - 1) == 0):
                 return None
         return self.finish()
 

@@ -74,7 +74,7 @@ def test_what_would_nest_too_deep_is_refused(source: str) -> None:
         ("entroy > 3", "column 1: there is no name 'entroy'; near it: entropy, varentropy"),
         ("1 + kv.fre", "column 5: kv has kv.used, kv.free, kv.cached, kv.total"),
         ("layer(4).q.rms", "column 7: there is no layer 4: the model has 4"),
-        ("layer(1).resd.rms", "column 10: there is no stage 'resd'; near it: resid, resid_mid, resid_post"),
+        ("layer(1).resd.rms", "column 10: there is no stage 'resd'; near it: resid, resid_mid"),
         ("layer(1).q", "column 10: say what of it: rms, mean, max, min, norm, nan"),
         ("attn_out.rms", "column 1: there is no name 'attn_out': it is in a layer, layer(0).attn_out.rms"),
         ("block(32).refs", "column 7: there is no block 32: the pool has 32"),

@@ -51,6 +51,7 @@ class Debugger:
     known: Known
     points: PointTable = field(default_factory=PointTable)
     stop: Stop | None = None
+    stop_commands: tuple[str, ...] = ()  # of the point that made the latest stop
     armed: bool = False
     _active: list[Point] = field(default_factory=list)
     _places: frozenset[Place] = frozenset()
@@ -100,6 +101,13 @@ class Debugger:
             if self._judge_stage(begun, at):
                 return None
         return self.complete(begun)
+
+    def begin(self) -> Begun:
+        """Plan the next step, and judge its plan: `stop` says whether a point halts it."""
+        begun = self.engine.begin()
+        self.stop = None
+        self._judge_plan(begun)
+        return begun
 
     def into(self, count: int = 1) -> Stop | None:
         """Go into the next step's forward pass, and on by `count` stages; the stop, if a point made one.
@@ -264,7 +272,8 @@ class Debugger:
         if not judged.stops:
             self.stop = None
             return False
-        (_, stop), *others = judged.stops
+        (point, stop), *others = judged.stops
+        self.stop_commands = point.commands
         also = tuple(other.number for other, _ in others if other.number)
         self.stop = msgspec.structs.replace(stop, also=also)
         for other, _ in judged.stops:

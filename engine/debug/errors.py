@@ -29,5 +29,5 @@ class LacksError(DebugError):
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """The known names that look most like `name`, as the end of a sentence; empty when none does."""
-    close = get_close_matches(name, list(names), n=3, cutoff=0.5)
+    close = get_close_matches(name, list(names), n=3, cutoff=0.6)
     return f"; near it: {', '.join(close)}" if close else ""

@@ -56,6 +56,7 @@ def open_session(command: pr.Open, announce: Announce) -> Opened:
         feeder=Feeder(command.workload, encode),
         session=str(recording.recorder.path),
         flush=recording.recorder.flush,
+        token_text=encode.tokenizer.token_text,
     )
 
 
@@ -151,8 +152,20 @@ def _header(folder: Path, options: EngineOptions, executor: TorchExecutor) -> He
         options=options,
         num_blocks=executor.pool.num_blocks,
         shape=_shape(executor),
+        machine=this_machine(),
         eos_ids=executor.decoder.config.eos_ids,
     )
+
+
+def this_machine() -> str:
+    """The architecture and the processor that a run's bits depend on."""
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def kernel_of(engine: Engine) -> str:
+    """The kernel of the output projection: what a session's header tells of a run's kernels."""
+    assert isinstance(engine.executor, TorchExecutor)
+    return engine.executor.decoder.lm_head.kernel
 
 
 def _shape(executor: TorchExecutor) -> ModelShape:
