@@ -141,6 +141,21 @@ def diff(
 
 
 @app.command()
+def replay(
+    session: Session,
+    model: Annotated[
+        str | None, typer.Option(help="The model's folder.", show_default="where it was recorded")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads, if not as recorded.", show_default=False)] = None,
+    json: Json = False,
+) -> None:
+    """Run a session again and compare every step: plan, tokens, draws, logits. Exit code 1 if one differs."""
+    from workbench.cli.replay import replay_session
+
+    raise typer.Exit(replay_session(session, model, threads, json))
+
+
+@app.command()
 @spread
 def export(
     session: Session,
@@ -228,7 +243,9 @@ def sessions_pack(
 @sessions_app.command("import")
 def sessions_import(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `sessions pack` wrote.")],
-    name: Annotated[str | None, typer.Option(help="What to call it here.", show_default="as it was called")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What to call it here.", show_default="as it was called")
+    ] = None,
     force: Force = False,
     json: Json = False,
 ) -> None:

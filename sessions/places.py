@@ -73,3 +73,8 @@ def file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
 def side_files(path: Path) -> list[Path]:
     """The files SQLite may keep beside `path`."""
     return [path.with_name(path.name + suffix) for suffix in SIDE_FILES]
+
+
+def model_files_of(path: Path) -> Path:
+    """The folder with the small files of its model that an imported session may have beside it."""
+    return path.with_suffix(".model")

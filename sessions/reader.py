@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -53,6 +54,11 @@ class Session(RequestQueries, BlockQueries, TensorQueries):
         except BaseException:
             file.close()
             raise
+
+    @property
+    def uri(self) -> str:
+        """What SQLite calls the file that is read: the session, or the copy of it."""
+        return self._file.uri
 
     def reopen(self) -> Session:
         """The same session on a connection of its own."""
@@ -133,6 +139,12 @@ class Session(RequestQueries, BlockQueries, TensorQueries):
         return [
             row for part in self.lineage(branch).between(step, step) for row in self.said_in(step, part.branch)
         ]
+
+    def events_between(self, after: int, upto: int, branch: int = 0) -> Iterator[ev.AnyEvent]:
+        """The events of steps `after` + 1 to `upto` on the way to `branch`, and those said after each of them."""
+        for part in self.lineage(branch).between(after + 1, upto):
+            for step in range(part.first_step, part.last_step + 1):
+                yield from (row.event for row in self.said_in(step, part.branch))
 
     def said_in(self, step: int, branch: int) -> list[EventRow]:
         """The events that carry `step` and that branch itself, not one that it continues."""

@@ -9,6 +9,7 @@ import msgspec
 
 from engine.params import EngineOptions
 from sessions.errors import SessionError
+from sessions.pack_import import remove_model_files
 from sessions.places import SUFFIX, sessions_folder, side_files
 from sessions.reader import Session
 from workbench.cli.console import print_json, print_pairs, print_table
@@ -78,6 +79,8 @@ def remove_sessions(names: Sequence[str], force: bool, json: bool) -> None:
     for path in paths:
         for file in (path, *side_files(path)):
             file.unlink(missing_ok=True)
+        if path.parent == sessions_folder():
+            remove_model_files(path)
     if json:
         print_json([str(path) for path in paths])
     else:
