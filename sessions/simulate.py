@@ -102,7 +102,8 @@ class Simulation:
 
     def _obey(self, given: Input) -> None:
         match given:
-            case Arrival(spec=spec):
+            case Arrival(spec=spec, requests=requests):
+                self._number(requests[0])
                 for id_ in self.engine.submit(spec):
                     self._leave_out(id_)
             case Fork():
@@ -116,6 +117,10 @@ class Simulation:
                 if not self._keep_policy:
                     self.engine.set_policy(policy)
 
+    def _number(self, request: str) -> None:
+        """The next request gets the number that it has in the record, though a fork before it may still wait."""
+        self.engine.state.next_request = int(request.partition(".")[0])
+
     def _leave_out(self, request: str) -> None:
         """One that the record refused has no tokens: it comes and goes, to keep its number."""
         if request in self.inputs.refused and request in self.engine.state.requests:
@@ -125,6 +130,7 @@ class Simulation:
         """Once the parent is as far as the place where the fork parts from it."""
         parent = fork.spec.parent
         if parent in self.engine.tokens and len(self.engine.tokens.tokens_of(parent)) >= fork.spec.at_position:
+            self._number(fork.request)
             self.engine.fork(fork.spec)
         else:
             self._early_forks.append(fork)

@@ -96,6 +96,8 @@ def notes(result: WhatIf) -> list[str]:
         if column.skipped_steps:
             idle = plural(column.skipped_steps, "step")
             said.append(f"{column.name}: nothing would have been there to run for {idle}, which are not counted.")
+        if missing := tuple(id_ for id_ in result.before.courses if id_ not in column.courses):
+            said.append(f"{column.name}: what {_named(missing)} forks from is refused.")
         new = tuple(id_ for id_ in column.refused if id_ not in result.before.refused)
         if new:
             said.append(f"{column.name}: {_named(new)} could never run, and is refused.")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import events as ev
-from engine.reasons import CacheOff
+from engine.reasons import CacheOff, NeverComputed
 from engine.state import State
 from engine.tokens import TokenLog
 from sessions import explain_line
@@ -89,6 +89,27 @@ def test_smaller_blocks_would_have_matched_what_was_in_the_pool(workload: Worklo
             longest = max((common(held, wanted) for held in cached_sequences(state, tokens)), default=0)
             expected = expected_gains(event.tokens, min(longest, len(wanted) - 1), state.blocks.block_size)
             assert list(told[event.request, event.step]) == expected
+        state.apply(event)
+        tokens.apply(event)
+
+
+@settings(max_examples=100)
+@given(workloads)
+def test_who_was_computing_the_same_tokens_had_them_and_had_not_computed_them(workload: Workload) -> None:
+    events = run(workload)
+    _, lives = gathered(events, workload)
+    told = {(life.request, each.step): each.not_yet_by for life in lives for each in life.admissions}
+    state, tokens = State.at_start(workload.num_blocks, workload.options), TokenLog()
+    for event in events:
+        if isinstance(event, ev.PrefixMatched) and isinstance(event.end, NeverComputed):
+            stop = event.tokens + state.blocks.block_size
+            wanted = list(tokens.tokens_of(event.request)[:stop])
+            same = {
+                other.id for other in state.running.values()
+                if list(tokens.tokens_of(other.id)[:stop]) == wanted and other.computed < stop == len(wanted)
+            }  # fmt: skip
+            who = told[event.request, event.step]
+            assert who in same if same else who is None
         state.apply(event)
         tokens.apply(event)
 

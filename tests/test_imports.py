@@ -57,6 +57,8 @@ def test_reading_a_session_imports_no_torch(demo_session: Path, tmp_path: Path) 
     path = str(demo_session)
     assert loaded_by("sessions", "show", path) == ""
     assert loaded_by("open", path) == ""
+    assert loaded_by("explain", path) == ""
+    assert "torch" not in loaded_by("explain", path, "--what-if", "policy=lpm")
     for kind, name in (("jsonl", "a.jsonl"), ("perfetto", "a.json"), ("csv", "a.zip")):
         assert loaded_by("export", path, "--to", kind, "-o", str(tmp_path / name)) == ""
 

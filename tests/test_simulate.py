@@ -15,8 +15,9 @@ from sessions.simulate import Setting, Simulation, bookkeeping_of
 from sessions.simulate_check import Verdict, verify
 from sessions.simulate_inputs import Obstacle, read_inputs
 from sessions.simulate_options import WhatIfError, setting_of
-from tests.explaining import Workload, failing, run, undisturbed, workloads
+from tests.explaining import Kept, Workload, failing, run, undisturbed, workloads
 from tests.recorded import header
+from tests.scripted import scripted_engine, spec
 
 WORKLOAD = Workload(
     [(([1, 2, 3, 4, 5, 6, 7, 8, 9], 6, 1, 0), 0), (([1, 2, 3, 4, 5, 6, 7, 8, 3], 6, 2, 0), 1)],
@@ -108,6 +109,32 @@ def test_failed_steps_are_not_simulated_and_checked_up_to(workload: Workload) ->
     assert verdict.difference is None
     assert verdict.obstacle == (Obstacle(failed[0], "step_failed") if failed else None)
     assert verdict.checked_steps == (failed[0] - 1 if failed else events[-1].step)
+
+
+def test_a_block_evicted_by_hand_is_not_simulated_and_checked_up_to() -> None:
+    kept = Kept()
+    engine = scripted_engine(20, kept, block_size=4)
+    engine.submit(spec([3] * 9, 2))
+    engine.run()
+    engine.submit(spec([1] * 9, 4))
+    engine.run(2)
+    engine.submit(spec([2] * 3, 2))
+    engine.evict(next(block for block in range(20) if engine.state.blocks.state(block) == "cached"))
+    engine.run()
+    about = header(20, block_size=4)
+    verdict = verify(read_inputs(kept.events), about, kept.events)  # type: ignore[arg-type]
+    assert (verdict.difference, verdict.obstacle) == (None, Obstacle(4, "evicted by hand"))
+    assert (verdict.checked_steps, verdict.reproduced) == (3, False)
+
+
+def test_a_fork_that_comes_before_its_place_is_reached_waits_for_it_and_keeps_its_number() -> None:
+    pair = Workload([(([1] * 9, 6, 1, 0), 0), (([2] * 3, 3, 1, 0), 5)], {"block_size": 4}, 80, forks={4: 0})
+    events = run(pair)
+    assert [e.request for e in events if isinstance(e, ev.Submitted | ev.Forked)] == ["1", "2", "3"]
+    _, heard = simulated(pair, events, setting_of("token-budget=2", header_of(pair)))
+    arrived = [(e.step, e.request) for e in heard if isinstance(e, ev.Submitted | ev.Forked)]
+    assert [request for _, request in arrived] == ["1", "3", "2"]
+    assert [step for step, _ in arrived][:2] == [0, 5]
 
 
 @pytest.mark.parametrize(
