@@ -20,7 +20,7 @@ from sessions.redaction import redact
 from tests.recorded import header
 from tests.scripted import spec
 from tests.test_branches import recorded
-from tests.test_export_html import data_of
+from tests.test_export_html import check_blocks, data_of
 from workbench.exporting import ASCIICAST
 
 ABOUT = header(40, block_size=4, token_budget=16)
@@ -105,6 +105,11 @@ def test_the_page_of_a_branch_shows_its_tokens(path, tmp_path, branch) -> None:
             row = session.request(part["request"], branch)
             assert (part["parent"], part["at_position"]) == (row.parent, row.at_position)
             assert part["appended"] == (len(row.forked.appended) if row.forked else 0)
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_the_page_of_a_branch_replays_its_blocks(path, branch) -> None:
+    check_blocks(path, ExportOptions(branch=branch))
 
 
 @pytest.mark.parametrize("branch", BRANCHES)

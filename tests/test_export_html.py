@@ -139,13 +139,21 @@ def test_steps_and_decisions_are_those_of_the_record(spiced, data) -> None:
 
 def test_blocks_replayed_from_changes_are_those_of_the_fold(tmp_path) -> None:
     record_demo(tmp_path / "demo.wbs")
-    export_session(tmp_path / "demo.wbs", "html", tmp_path / "a.html", ExportOptions(steps="9:30"))
-    memory = unpack(data_of((tmp_path / "a.html").read_text())["memory"])
+    check_blocks(tmp_path / "demo.wbs", ExportOptions())
+    check_blocks(tmp_path / "demo.wbs", ExportOptions(steps="9:30"))
+
+
+def check_blocks(path: Path, options: ExportOptions) -> None:
+    """Replay the changes as the page does, and compare with the state of every step."""
+    page = path.with_name("blocks.html")
+    export_session(path, "html", page, options, force=True)
+    data = data_of(page.read_text(encoding="utf-8"))
+    memory, about = unpack(data["memory"]), data["about"]
     states = [int(digit) for digit in memory["states"]]
     holders = {block: set(names) for block, names in memory["holders"]}
     changes = dict(map(tuple, memory["changes"]))
-    with Session.open(tmp_path / "demo.wbs") as session:
-        for step in range(9, 31):
+    with Session.open(path) as session:
+        for step in range(about["first_step"], about["last_step"] + 1):
             for block, change, request, _, state in changes.get(step, ()):
                 states[block] = state
                 names = holders.setdefault(block, set())
@@ -153,13 +161,13 @@ def test_blocks_replayed_from_changes_are_those_of_the_fold(tmp_path) -> None:
                     names.add(request)
                 elif change == "released":
                     names.discard(request)
-            at = session.state_at(step)
-            assert states == [("free", "cached", "owned").index(at.blocks.state(b)) for b in range(14)], step
+            at = session.state_at(step, about["branch"])
+            kinds = [at.blocks.state(block) for block in range(at.blocks.num_blocks)]
+            assert states == [("free", "cached", "owned").index(kind) for kind in kinds], step
             tables = {request.id: set(request.table) for request in at.requests.values()}
-            for block in range(14):
-                assert holders.get(block, set()) == {name for name, table in tables.items() if block in table}, (
-                    step
-                )
+            for block in range(at.blocks.num_blocks):
+                held = {name for name, table in tables.items() if block in table}
+                assert holders.get(block, set()) == held, step
 
 
 def test_attention_is_the_captured_one_within_what_is_said(data) -> None:

@@ -14,10 +14,11 @@ from sessions.export import ExportOptions, export_session
 from sessions.export.opening import open_excerpt
 from sessions.export.options import parse_layers, parse_requests, parse_steps
 from sessions.reader import Session
-from tests.commands import run
+from tests.commands import ROOT, run
 from tests.exported import record_spiced
 from tests.recorded import DEMO_HEADER, engine_on, record_demo, writer_on
 from tests.scripted import spec
+from tests.test_export_html import data_of
 from workbench.cli.export_flags import ExportFlags, ExportFormat
 from workbench.exportbox import FIELDS
 from workbench.exporting import FORMATS
@@ -161,3 +162,14 @@ def test_a_part_that_is_not_there_is_wrong_use(demo, tmp_path, arguments, messag
     assert done.err.startswith(f"workbench: {message}")
     assert done.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_document_names_every_format_option_and_field(demo, tmp_path) -> None:
+    text = (ROOT / "docs" / "exports.md").read_text(encoding="utf-8")
+    for name in FORMATS:
+        assert f"| `{name}` |" in text
+    for option in set().union(*(each.options for each in FORMATS.values())):
+        assert f"--{option.replace('_', '-')}" in text, option
+    export_session(demo, "html", tmp_path / "a.html")
+    for field in data_of((tmp_path / "a.html").read_text(encoding="utf-8")):
+        assert f"`{field}`" in text, field

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from functools import cached_property
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from engine.details import TokenDetails
 from engine.state import State
 from sessions.export.options import ExportOptions, parse_branch, parse_layers, parse_requests, parse_steps
 from sessions.reader import Session
-from sessions.records import BlockChange, Decision, Phase, RequestRow, StepRow, TensorRow, TokenRow
+from sessions.records import Phase, RequestRow, StepRow, TensorRow, TokenRow
 from sessions.tables import FOREVER
 
 CHUNK_STEPS: Final = 1_000
@@ -93,13 +94,6 @@ class Excerpt:
     def state_at(self, step: int) -> State:
         return self.session.state_at(step, self.branch)
 
-    def decisions(self, step: int) -> list[Decision]:
-        """What was decided in a step about the requests asked for."""
-        return [each for each in self.session.decisions(step, self.branch) if self.keeps(each.request)]
-
-    def block_changes(self, step: int) -> list[BlockChange]:
-        return self.session.block_changes(step, self.branch)
-
     def details(self, step: int) -> list[TokenDetails]:
         """How the tokens of a step were chosen, of the requests asked for."""
         return [each for each in self.session.details_of_step(step, self.branch) if self.keeps(each.request)]
@@ -157,6 +151,17 @@ class Excerpt:
         if request is not None and self.chosen is not None:
             parts.append(f"({request} IS NULL OR {request} IN ({', '.join(map(_literal, self.chosen))}))")
         return f"FROM {table} WHERE " + " AND ".join(parts)
+
+    def rows_of_steps(self, table: str, request: str | None = None) -> str:
+        """The same, of the steps that ended, without what was said before the first one."""
+        ended = f"step BETWEEN {self.first_step} AND {self.last_step}"
+        return f"{self.rows_of(table, 'step', request)} AND {ended}"
+
+    def select(self, sql: str) -> Iterator[tuple[Any, ...]]:
+        """The rows that answer a query."""
+        answer = self.session.query(sql)
+        with closing(answer.rows):
+            yield from answer.rows
 
     def _branches_and_steps(self, table: str, step: str | None, first: int) -> str:
         last = FOREVER if self.steps.open_end else self.last_step

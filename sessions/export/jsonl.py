@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import BinaryIO, Final
 
 import msgspec
@@ -21,13 +20,11 @@ def write(excerpt: Excerpt, stream: BinaryIO, progress: Progress) -> None:
     wanted = excerpt.rows_of("events", "step", "request")
     total = _count(excerpt, wanted)
     done = 0
-    answer = excerpt.session.query(f"SELECT data {wanted} ORDER BY seq")
-    with closing(answer.rows):
-        for (line,) in answer.rows:
-            stream.write(line.encode() + b"\n")
-            done += 1
-            if done % CHUNK_EVENTS == 0:
-                progress(done, max(done, total))
+    for (line,) in excerpt.select(f"SELECT data {wanted} ORDER BY seq"):
+        stream.write(line.encode() + b"\n")
+        done += 1
+        if done % CHUNK_EVENTS == 0:
+            progress(done, max(done, total))
     progress(done, done)
 
 
@@ -38,6 +35,4 @@ def header_line(excerpt: Excerpt) -> bytes:
 
 
 def _count(excerpt: Excerpt, wanted: str) -> int:
-    answer = excerpt.session.query(f"SELECT count(*) {wanted}")
-    with closing(answer.rows):
-        return int(next(answer.rows)[0])
+    return int(next(excerpt.select(f"SELECT count(*) {wanted}"))[0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -62,7 +61,7 @@ class Relation:
             return _candidates(self.excerpt)
         if self.name == "prompt_tokens":
             return _prompt_tokens(self.excerpt)
-        return _select(self.excerpt, f"SELECT * {selection(self.excerpt, self.name)} ORDER BY {_ORDER[self.name]}")
+        return self.excerpt.select(f"SELECT * {selection(self.excerpt, self.name)} ORDER BY {_ORDER[self.name]}")
 
 
 def plain_relations(excerpt: Excerpt) -> list[Relation]:
@@ -89,7 +88,7 @@ def leave_out_packed(excerpt: Excerpt, what: str = "") -> None:
 
 def count_rows(excerpt: Excerpt, table: str) -> int:
     """How many rows of a table of the session are in the excerpt."""
-    return int(next(_select(excerpt, f"SELECT count(*) {selection(excerpt, table)}"))[0])
+    return int(next(excerpt.select(f"SELECT count(*) {selection(excerpt, table)}"))[0])
 
 
 def selection(excerpt: Excerpt, table: str) -> str:
@@ -108,12 +107,6 @@ def _columns(excerpt: Excerpt, table: str) -> tuple[Column, ...]:
 
 def _kind(declared: str) -> Kind:
     return "INTEGER" if declared == "INTEGER" else "REAL" if declared == "REAL" else "TEXT"
-
-
-def _select(excerpt: Excerpt, sql: str) -> Iterator[Row]:
-    answer = excerpt.session.query(sql)
-    with closing(answer.rows):
-        yield from answer.rows
 
 
 def _candidates(excerpt: Excerpt) -> Iterator[Row]:

@@ -26,9 +26,14 @@ async function load() {
   }
   record.steps = await valueOf(record.steps);
   record.stepIndex = new Map(record.steps.step.map((step, index) => [step, index]));
-  record.decisions = await valueOf(record.decisions);
+  for (const decision of await valueOf(record.decisions)) {
+    if (!decisionsOf.has(decision[0])) decisionsOf.set(decision[0], []);
+    decisionsOf.get(decision[0]).push(decision);
+  }
   record.memory = await valueOf(record.memory);
 }
+
+const decisionsOf = new Map(); // by step
 
 const choicesLoaded = new Map();
 

@@ -1,12 +1,13 @@
 // The KV blocks as they were after the selected step, from the changes since the first one.
 
-const EVERY = 64;
 const KINDS = ["free", "cached", "owned", "shared"];
+const TAKES = new Set(["allocated", "matched", "copied", "shared"]);
 const CHANGES = {
   allocated: "allocated", matched: "matched by a prefix hit", copied: "copied into", shared: "shared with a sample",
   cached: "entered the tree", kept_private: "kept private", released: "released", evicted: "evicted",
 };
 const checkpoints = [];
+let every = 64;
 let shown = null;
 
 function startMemory() {
@@ -29,13 +30,16 @@ function memoryAt(step) {
   const changes = record.memory.changes;
   let upto = changes.findIndex(([at]) => at > step);
   if (upto < 0) upto = changes.length;
-  if (!checkpoints.length) checkpoints.push(startMemory());
-  while (checkpoints.length * EVERY <= upto) {
+  if (!checkpoints.length) {
+    every = Math.max(64, Math.ceil(changes.length / 200)); // no more than 200 copies of the blocks
+    checkpoints.push(startMemory());
+  }
+  while (checkpoints.length * every <= upto) {
     const next = copyMemory(checkpoints[checkpoints.length - 1]);
-    advance(next, checkpoints.length * EVERY);
+    advance(next, checkpoints.length * every);
     checkpoints.push(next);
   }
-  const found = copyMemory(checkpoints[Math.floor(upto / EVERY)]);
+  const found = copyMemory(checkpoints[Math.floor(upto / every)]);
   advance(found, upto);
   found.changed = new Map();
   if (upto > 0 && changes[upto - 1][0] === step) for (const [block, change] of changes[upto - 1][1]) found.changed.set(block, change);
@@ -47,9 +51,10 @@ function advance(memory, upto) {
     for (const [block, change, request, , state] of record.memory.changes[memory.next][1]) {
       memory.states[block] = state;
       const names = memory.holders.get(block) ?? new Set();
-      if (["allocated", "matched", "copied", "shared"].includes(change)) names.add(request);
+      if (TAKES.has(change)) names.add(request);
       if (change === "released") names.delete(request);
-      memory.holders.set(block, names);
+      if (names.size) memory.holders.set(block, names);
+      else memory.holders.delete(block);
     }
   }
 }

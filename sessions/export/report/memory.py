@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import groupby
 from typing import Any, Final
 
 from engine.state import State
@@ -36,12 +37,10 @@ def _holders(state: State) -> list[tuple[int, list[str]]]:
 
 
 def _changes(excerpt: Excerpt) -> list[tuple[int, list[list[Any]]]]:
-    found = []
-    for step in excerpt.step_rows():
-        rows = excerpt.block_changes(step.step)
-        if rows:
-            changes = [
-                [row.block, row.change, row.request, row.ref_count, STATES.index(row.state)] for row in rows
-            ]
-            found.append((step.step, changes))
-    return found
+    columns = "step, block, change, request, ref_count, state"
+    rows = excerpt.select(f"SELECT {columns} {excerpt.rows_of_steps('blocks')} ORDER BY seq")
+    return [(step, [_change(*row) for row in group]) for step, group in groupby(rows, key=lambda row: row[0])]
+
+
+def _change(_step: int, block: int, change: str, request: str | None, refs: int, state: str) -> list[Any]:
+    return [block, change, request, refs, STATES.index(state)]

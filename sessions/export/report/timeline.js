@@ -133,7 +133,7 @@ function drawSeries() {
     context.fillText(track.name, 4, bottom - tall / 2 + 4, LABEL - 8);
     context.fillText(most.toLocaleString("en"), 4, bottom - tall / 2 + 17, LABEL - 8);
     context.fillRect(LABEL, bottom, width - LABEL - 4, 1);
-    for (let index = from; index <= upto; index += 1) {
+    for (const index of columnsOf(from, upto, wide, sums)) {
       let base = bottom;
       for (const [colour, values] of track.layers) {
         const height = (values[index] / most) * tall;
@@ -145,6 +145,16 @@ function drawSeries() {
   });
   drawCursor(context, x, wide, tracks.length * SERIES_HEIGHT - 4);
   canvas.setAttribute("aria-label", `KV blocks owned and cached, queue, and tokens in the batch, by step`);
+}
+
+/** The steps that are drawn: all, or the fullest of those that share a pixel. */
+function* columnsOf(from, upto, wide, sums) {
+  const shared = Math.max(1, Math.floor(1 / wide));
+  for (let first = from; first <= upto; first += shared) {
+    let fullest = first;
+    for (let index = first; index < Math.min(first + shared, upto + 1); index += 1) if (sums[index] > sums[fullest]) fullest = index;
+    yield fullest;
+  }
 }
 
 function drawStep() {
@@ -175,7 +185,7 @@ function stepWords(steps, index) {
 }
 
 function drawDecisions() {
-  const here = record.decisions.filter(([step]) => step === now.step);
+  const here = decisionsOf.get(now.step) ?? [];
   const items = here.map(([, request, code, says]) => {
     const known = request !== null && requestNamed(request);
     const button = known ? el("button", { type: "button", class: "link", on: { click: () => select({ request, step: now.step }) } }, `request ${request}`) : null;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from engine import events as ev
 from engine.sanitise import display_text
 from engine.wording import sentence
 from sessions.export.excerpt import Excerpt
@@ -28,11 +29,10 @@ def steps_part(excerpt: Excerpt) -> dict[str, Any]:
 
 def decisions_part(excerpt: Excerpt, texts: Texts) -> list[tuple[int, str | None, str, str]]:
     """What was decided or refused: step, request, code, and the sentence that says it."""
-    return [
-        (step.step, each.request, each.code, sentence(each.event, texts.shown))
-        for step in excerpt.step_rows()
-        for each in excerpt.decisions(step.step)
-    ]
+    event = "(SELECT data FROM events WHERE events.seq = decisions.seq)"
+    wanted = excerpt.rows_of_steps("decisions", "request")
+    rows = excerpt.select(f"SELECT step, request, code, {event} {wanted} ORDER BY seq")
+    return [(step, request, code, sentence(ev.decode(line), texts.shown)) for step, request, code, line in rows]
 
 
 def _work(work: Any) -> tuple[Any, ...]:
