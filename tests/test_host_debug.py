@@ -82,12 +82,13 @@ def test_commands_of_a_point_are_carried_out_at_its_stop_and_may_let_it_go_on() 
 
 
 def test_a_pause_takes_back_until() -> None:
-    host = served("hello")
+    host = served("hello" * 9)
     done(host, "until step > 99")
-    host.send(pr.Pause())
-    assert paused(host).why in ("paused", "idle")
-    host.send(pr.Run())
-    assert paused(host).why == "idle"
+    host.send(pr.Pause(id=9))
+    while (reply := host.until(pr.Reply)) != pr.Reply(id=9):
+        assert isinstance(reply, pr.Reply)
+    assert done(host, "info breakpoints").points == ()
+    assert not host.engine.busy or list(host.engine.state.requests) == ["1"]
     host.end()
 
 
