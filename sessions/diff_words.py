@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from engine.divergence_result import KV, FirstStage
+from engine.divergence_result import KV, FirstStage, StageDifference
 from engine.model.stage_names import FIRST_STAGES, OUTSIDE
 from engine.wording import plural
 from sessions.diff_result import DiffResult, FirstToken, PairDifference, Rebuilding, StageSearch
@@ -43,6 +44,15 @@ def layer_name(layer: int, last_stage: str) -> str:
     if layer != OUTSIDE:
         return f"layer {layer}"
     return last_stage if last_stage in FIRST_STAGES else "outside"
+
+
+def by_layer(stages: Sequence[StageDifference]) -> list[tuple[int, list[StageDifference]]]:
+    """The stages of each layer in the order of a pass; those outside stand where the last of them is reached."""
+    layers: dict[int, list[StageDifference]] = {}
+    for each in stages:
+        found = layers.pop(each.layer, []) if each.layer == OUTSIDE else layers.get(each.layer, [])
+        layers[each.layer] = [*found, each]
+    return list(layers.items())
 
 
 def number(value: float | None) -> str:

@@ -287,6 +287,17 @@ def test_comparing_tokens_needs_no_torch(together: Path, alone: Path) -> None:
     assert json.loads(done.stdout)["identical"]
 
 
+def test_progress_is_told_line_by_line_where_asked(
+    together: Path, damaged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    diff_sessions(DiffOrder(str(together), str(damaged), progress=True), json=True)
+
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if line.endswith("…")] == [
+        "comparing …", "loading both models and running them again …",
+    ]  # fmt: skip
+
+
 # -- rebuilding a run from its plans -----------------------------------------------------------------------
 
 

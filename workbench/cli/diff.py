@@ -99,10 +99,12 @@ def _search(a: Side, b: Side, order: DiffOrder, at: tuple[PairDifference, int]) 
     models = _models(order, a, b)
     if (why_not := _why_no_search(a, b, pair, position)) is not None:
         return StageSearch(*names, why_not=why_not)
-    from workbench.cli.diff_stages import search_runs
-
     try:
-        with told_progress("building both runs again", "passes", lines=order.progress) as progress:
+        with told_progress(
+            "loading both models and running them again", "passes", lines=order.progress
+        ) as progress:
+            from workbench.cli.diff_stages import search_runs  # takes seconds
+
             return search_runs(a, b, names, position, models, progress)
     except ModelMissingError as error:
         return StageSearch(*names, why_not=f"the stages cannot be compared: {error}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from engine.divergence_result import Divergence, StageDifference
 from engine.model.stage_names import OUTSIDE
@@ -12,6 +12,7 @@ from sessions.diff_result import DiffResult, PairDifference
 from sessions.diff_words import (
     REFERENCE,
     bar,
+    by_layer,
     first_token,
     layer_name,
     mark,
@@ -82,20 +83,13 @@ def _print_search(result: DiffResult) -> None:
 def _print_layers(found: Divergence) -> None:
     """A plot over layers: how far the residual streams are apart, and what each layer adds by itself."""
     print(f"\nrow {found.position}, relative difference by layer (bars from 1e-9 to 1)")
-    for layer, stages in _by_layer(found.stages):
+    for layer, stages in by_layer(found.stages):
         last, worst = stages[-1], max(stages, key=lambda each: math.inf if each.own_rel is None else each.own_rel)
         beyond = next((each for each in stages if each.beyond), None)
         name = layer_name(layer, last.stage)
         own = "own 0" if worst.own_rel == 0 else f"own {number(worst.own_rel)} {worst.stage}"
         flag = f"  ✗ {beyond.stage}" if beyond is not None else ""
         print(f"  {name:9} {bar(last.rel, BAR):{BAR}} {number(last.rel):>9}  {own}{flag}".rstrip())
-
-
-def _by_layer(stages: Sequence[StageDifference]) -> Iterator[tuple[int, list[StageDifference]]]:
-    """The stages of each layer; those outside the layers come last."""
-    layers = sorted({each.layer for each in stages}, key=lambda layer: (layer == OUTSIDE, layer))
-    for layer in layers:
-        yield layer, [each for each in stages if each.layer == layer]
 
 
 def _print_stages(found: Divergence) -> None:

@@ -45,11 +45,12 @@ def told_progress(doing: str, unit: str, *, lines: bool) -> Iterator[Progress]:
         with progress_bar(doing, unit) as progress:
             yield progress
         return
-    said = 0.0
+    print(f"{doing} …", file=sys.stderr, flush=True)
+    said = time.monotonic()
 
     def say_line(done: int, total: int) -> None:
         nonlocal said
-        if time.monotonic() - said >= BETWEEN_LINES_S:
+        if total and time.monotonic() - said >= BETWEEN_LINES_S:
             said = time.monotonic()
             print(f"{doing}: {done} of {total} {unit}", file=sys.stderr, flush=True)
 

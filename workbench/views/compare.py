@@ -222,12 +222,16 @@ class CompareView(View):
         if of is not None and of == self._shown and self.stages.model is not None:
             return
         self._shown = of
-        rows = None if found is None else StageRows(found, scene.glyphs)
-        self.layer_pane.set_model(None if found is None else LayerRows(found, scene.glyphs))
-        self.stages.set_model(rows)
-        if found is not None and rows is not None:
-            self.stages.border_title = f"stages of row {found.position}"
-            self.stages.show_cursor(rows.first_index or 0)
+        if found is None:
+            self.layer_pane.set_model(None)
+            self.stages.set_model(None)
+            return
+        layers, stages = LayerRows(found, scene.glyphs), StageRows(found, scene.glyphs)
+        self.layer_pane.set_model(layers)
+        self.layer_pane.show_cursor(layers.first_index)
+        self.stages.set_model(stages)
+        self.stages.show_cursor(stages.first_index or 0)
+        self.stages.border_title = f"stages of row {found.position}"
 
     # Layout
 

@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 
 from engine.divergence_result import Divergence, FirstStage, StageDifference
-from engine.model.stage_names import OUTSIDE
-from sessions.diff_words import filled, layer_name, number, place
+from sessions.diff_words import by_layer, filled, layer_name, number, place
 from workbench.widgets.columns import Column
 from workbench.widgets.glyphs import Glyphs
 from workbench.widgets.inks import Ink
@@ -28,8 +27,8 @@ class LayerRows:
 
     def __init__(self, found: Divergence, glyphs: Glyphs) -> None:
         self._glyphs = glyphs
-        names = sorted({each.layer for each in found.stages}, key=lambda layer: (layer == OUTSIDE, layer))
-        self.layers = [(layer, [each for each in found.stages if each.layer == layer]) for layer in names]
+        self.layers = by_layer(found.stages)
+        self._first = found.first
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -51,6 +50,12 @@ class LayerRows:
 
     def changed(self, index: int) -> bool:  # noqa: ARG002
         return False
+
+    @property
+    def first_index(self) -> int:
+        """The row of the layer that is named."""
+        named = None if self._first is None else self._first.layer
+        return next((index for index, (layer, _) in enumerate(self.layers) if layer == named), 0)
 
 
 class StageRows:
