@@ -178,7 +178,10 @@ def explain(
     request: Annotated[
         list[str] | None, typer.Option(metavar="ID", help="Only this request (repeatable).", show_default=False)
     ] = None,
-    branch: Annotated[int, typer.Option(help="The branch of the session.")] = 0,
+    branch: Annotated[
+        int | None,
+        typer.Option(help="A branch and the history it continues.", show_default="the latest"),
+    ] = None,
     what_if: Annotated[
         list[str] | None,
         typer.Option(

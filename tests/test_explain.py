@@ -167,6 +167,16 @@ def test_a_branch_is_told_from_its_parents_steps_on(branches: Path, branch: int)
         assert verify(read_inputs(history.events()), session.header, history.events()).reproduced
 
 
+def test_the_latest_branch_is_told_unless_another_is_named(branches: Path) -> None:
+    ran = run("explain", branches, "--json")
+    assert ran.err == "workbench: branch 2 of 0 to 2, and the history it continues\n"
+    assert json.loads(ran.out)["branch"] == 2
+    first = json.loads(run("explain", branches, "--branch", 0, "--json").out)
+    with Session.open(branches) as session:
+        assert first["totals"]["steps"] == session.last_step(0)
+    assert json.loads(run("explain", branches, "--what-if", "policy=lpm", "--json").out)["branch"] == 2
+
+
 def test_a_long_queue_is_told_by_its_first_ones(tmp_path: Path) -> None:
     def drive(engine: Engine) -> None:
         for number in range(20):

@@ -15,7 +15,7 @@ from sessions.explain import explain_requests, explain_run, harmless_text
 from sessions.explain_facts import Life, RunTotals
 from sessions.explain_words import told, told_run
 from sessions.reader import Session
-from workbench.cli.console import print_json
+from workbench.cli.console import print_json, say
 from workbench.cli.errors import DONE
 from workbench.cli.progress import progress_bar
 from workbench.cli.session_names import resolve_session
@@ -23,31 +23,39 @@ from workbench.cli.session_names import resolve_session
 MOST_WIDTH = 100
 
 
-def explain_session(name: str, requests: Sequence[str], branch: int, asked: Sequence[str], json: bool) -> int:
+def explain_session(
+    name: str, requests: Sequence[str], branch: int | None, asked: Sequence[str], json: bool
+) -> int:
     """Explain requests, or all of them and the run; the exit code, 1 when a simulation is not to be trusted.
 
-    `asked` are changed options: then the table of what they would have changed is the answer.
+    `asked` are changed options: then the table of what they would have changed is the answer. Without a `branch`
+    it is the latest.
     """
     with Session.open(resolve_session(name)) as session:
+        latest = max(row.branch for row in session.branches)
+        branch = latest if branch is None else branch
+        if latest:
+            say(f"branch {branch} of 0 to {latest}, and the history it continues")
         if asked:
             from workbench.cli.what_if import explain_changes
 
             return explain_changes(session, requests, branch, asked, json)
         with progress_bar("reading", "events") as progress:
             if requests:
-                _tell(session, explain_requests(session, requests, branch, progress), None, json)
+                _tell(session, branch, explain_requests(session, requests, branch, progress), None, json)
             else:
                 run = explain_run(session, branch, progress)
-                _tell(session, run.lives, run.totals, json)
+                _tell(session, branch, run.lives, run.totals, json)
     return DONE
 
 
-def _tell(session: Session, lives: Sequence[Life], totals: RunTotals | None, json: bool) -> None:
+def _tell(session: Session, branch: int, lives: Sequence[Life], totals: RunTotals | None, json: bool) -> None:
     text = harmless_text(session)
     if json:
         print_json(
             {
                 "session": str(session.path),
+                "branch": branch,
                 "requests": [_life(life, text) for life in lives],
                 "totals": None if totals is None else _totals(totals),
             }

@@ -30,7 +30,7 @@ def explain_changes(
     with progress_bar("simulating", "steps") as progress:
         result = what_if(session, asked, run, branch, progress)
     if json:
-        print_json(_as_json(session, result))
+        print_json(_as_json(session, branch, result))
     else:
         _print(session, result, requests)
     return DONE if result.verdict.difference is None else FAILED
@@ -52,14 +52,14 @@ def _check_requests(session: Session, run: Run, requests: Sequence[str]) -> None
             raise CommandError(f"{session.path} has no request {request}: `workbench sessions show` lists them")
 
 
-def _as_json(session: Session, result: WhatIf) -> dict[str, Any]:
+def _as_json(session: Session, branch: int, result: WhatIf) -> dict[str, Any]:
     facts: dict[str, Any] = msgspec.to_builtins(result)
     for column in (facts["before"], *facts["after"]):
         look = column["totals"]["first_look"]
         column["hit_rate"] = look["hit_tokens"] / look["looked_up_tokens"] if look["looked_up_tokens"] else None
     facts["verdict"]["reproduced"] = result.verdict.reproduced
     said = [verdict_words(result.verdict, harmless_text(session)), *notes(result)]
-    return {"session": str(session.path), **facts, "sentences": said}
+    return {"session": str(session.path), "branch": branch, **facts, "sentences": said}
 
 
 def _print(session: Session, result: WhatIf, requests: Sequence[str]) -> None:
