@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 MOST_ROWS = 64
-MOST_COLUMNS = 1024
-"""Of a tensor's values before tiles of them are pooled."""
+MOST_VALUES = 1 << 16
+"""Of a tensor before tiles of its values are pooled."""
 
 
 class Stats(msgspec.Struct, frozen=True):

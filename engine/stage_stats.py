@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.stage_report import MOST_COLUMNS, MOST_ROWS, Stats, Values, Window
+from engine.stage_report import MOST_ROWS, MOST_VALUES, Stats, Values, Window
 
 _NAN = float("nan")
 
@@ -30,12 +30,13 @@ def stats_of(tensor: Tensor) -> Stats:
 
 
 def values_of(tensor: Tensor, window: Window = Window()) -> Values:  # noqa: B008
-    """The values of `tensor [rows, ...]` in `window`, in at most 64 x 1024 tiles. ValueError outside of it."""
+    """The values of `tensor [rows, ...]` in `window`, in at most 65,536 tiles. ValueError outside of it."""
     flat = tensor.detach().reshape(len(tensor), -1)
     rows = _part("row", window.first_row, window.rows, flat.shape[0])
     columns = _part("column", window.first_column, window.columns, flat.shape[1])
     part = flat[rows, columns].float()
-    steps = -(-part.shape[0] // MOST_ROWS), -(-part.shape[1] // MOST_COLUMNS)
+    down = -(-part.shape[0] // MOST_ROWS)
+    steps = down, -(-part.shape[1] // (MOST_VALUES // -(-part.shape[0] // down)))
     pooled = part if steps == (1, 1) else pool_by_magnitude(part, *steps)
     return Values(
         rows.start, part.shape[0], steps[0], columns.start, part.shape[1], steps[1],

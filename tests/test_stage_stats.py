@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from engine.stage_report import MOST_COLUMNS, MOST_ROWS, Window
+from engine.stage_report import MOST_ROWS, MOST_VALUES, Window
 from engine.stage_stats import pool_by_magnitude, stats_of, values_of
 
 FLOATS = st.floats(-1e6, 1e6, width=32)
@@ -63,9 +63,11 @@ def test_small_tensors_are_exact_and_large_ones_say_how_they_were_pooled() -> No
     found = values_of(small)
     assert (found.rows, found.columns, found.exact) == (2, 12, True)
     np.testing.assert_array_equal(np.frombuffer(found.data, "<f4"), np.arange(24))
-    large = values_of(torch.randn(MOST_ROWS * 2 + 1, MOST_COLUMNS * 3))
-    assert (large.row_step, large.column_step, large.exact) == (3, 3, False)
-    assert len(large.data) == 4 * large.tiles[0] * large.tiles[1] <= 4 * MOST_ROWS * MOST_COLUMNS
+    large = values_of(torch.randn(MOST_ROWS * 2 + 1, 3000))
+    assert (large.row_step, large.column_step, large.exact) == (3, 2, False)
+    assert len(large.data) == 4 * large.tiles[0] * large.tiles[1] <= 4 * MOST_VALUES
+    assert values_of(torch.randn(1, 14336)).exact, "a row of a large model is shown whole"
+    assert len(values_of(torch.randn(1, 200_000)).data) <= 4 * MOST_VALUES
 
 
 def test_a_window_shows_values_exactly() -> None:

@@ -285,6 +285,10 @@ class WorkbenchApp(App[int]):
         if self.desk is not None:
             self.note(self.desk.move(how))
 
+    def walk(self, command: pr.Walking) -> None:
+        if self.link is not None:
+            self.link.send(command)
+
     def say(self, text: str, *, problem: bool = False) -> None:
         if self._drawable:
             self._main.query_one(MessageLine).say(text, problem=problem)

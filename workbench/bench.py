@@ -7,7 +7,9 @@ from enum import Flag, auto
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from engine.protocol import Walking
     from workbench.branches import Branches
+    from workbench.inside import Inside
     from workbench.inspections import Inspections
     from workbench.moment import Moment
     from workbench.record import Record
@@ -39,6 +41,7 @@ class EngineStatus:
     state: EngineState
     text: str = ""  # what it is loading, or why it failed or went
     tokens_per_s: float = 0.0
+    inside: Inside | None = None  # the forward pass that it is halted in
 
     @property
     def records(self) -> bool:
@@ -91,6 +94,10 @@ class Bench(Protocol):
 
     def open_view(self, name: str) -> None:
         """Show the view of that name (`tokens`, `blocks`, …); `esc` comes back."""
+        ...
+
+    def walk(self, command: Walking) -> None:
+        """Tell the engine that is halted inside a forward pass to go on, or to show more of where it stands."""
         ...
 
     def say(self, text: str, *, problem: bool = False) -> None:

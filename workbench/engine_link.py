@@ -10,6 +10,7 @@ from textual.message import Message
 from engine import protocol as pr
 from engine.client import EngineClient
 from workbench.bench import EngineState, EngineStatus
+from workbench.inside import inside_after
 from workbench.source import Live
 
 NO_ENGINE = EngineStatus("none")
@@ -101,6 +102,8 @@ class EngineLink:
                 self.status = EngineStatus("looking" if self.looking else "paused")
             case pr.Progress() if not self.looking:
                 self.status = _status_of(answer, self.status)
+            case pr.StageReport():
+                self.status = replace(self.status, inside=inside_after(self.status.inside, answer))
             case pr.Fatal(error=error):
                 self.status = EngineStatus("gone", error)
 
@@ -119,7 +122,8 @@ def _status_of(progress: pr.Progress, before: EngineStatus) -> EngineStatus:
     if progress.why == "failed":
         state = "failed"
     speed = progress.tokens_per_s or (before.tokens_per_s if progress.running else 0.0)
-    return EngineStatus(state, progress.error or progress.why, speed)
+    inside = before.inside if progress.inside else None
+    return EngineStatus(state, progress.error or progress.why, speed, inside)
 
 
 def _how(code: int) -> str:

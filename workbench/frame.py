@@ -68,6 +68,8 @@ def hint(engine: EngineStatus, scene: Scene | None) -> str:
         return "a recording, its model loaded: n c p F go on from here in a copy, [ ] move a step"
     if engine.state == "none":
         return "a recording: [ ] move a step, { } to what is notable, g to a step, ? help"
+    if engine.inside is not None:
+        return f"inside step {engine.inside.step}, {engine.inside.where}: s next stage, c goes on, ? help"
     if scene.moment.step == 0 and engine.state == "paused":
         return "paused at step 0: n takes a step, c runs, p submits a prompt, ? help"
     if engine.text == "idle" and not scene.moment.state.requests:
@@ -90,6 +92,8 @@ def _past_hint(engine: EngineStatus, scene: Scene) -> str:
 
 def engine_word(engine: EngineStatus, glyphs: Glyphs) -> Line:
     """`● paused`, with a mark that tells states apart without colour."""
+    if engine.inside is not None and engine.state != "running":
+        return [Span(f"{glyphs.changed} inside step {engine.inside.step}", "accent")]
     word, ink = _STATES[engine.state]
     mark = {"running": glyphs.cursor, "failed": "!", "gone": "!", "none": glyphs.free}.get(
         engine.state, glyphs.changed

@@ -65,7 +65,7 @@ class ModelBehind:
         options: EngineOptions = msgspec.structs.replace(about.options, kv_blocks=about.num_blocks)
         return Live(command, folder, Path(self._scratch.name) / "look.wbs", options)
 
-    def inspect(self, command: pr.Inspect, send: Callable[[pr.Command], int]) -> int:
+    def inspect(self, command: pr.Inspect | pr.LookLayers, send: Callable[[pr.Command], int]) -> int:
         """Send an inspection of a recorded request; the id its answer will carry."""
         given = self._given.get(_Key(self._record.branch, command.request))
         if given is None or command.position >= given[1]:

@@ -88,7 +88,7 @@ class Talk:
             self._awaited[number] = then
         return number
 
-    def look(self, command: pr.Inspect) -> int:
+    def look(self, command: pr.Inspect | pr.LookLayers) -> int:
         """Ask for a row; the id its answer will carry."""
         assert self.link is not None, "why_no_look is asked first"
         return self.behind.inspect(command, self.link.send) if self.behind else self.link.send(command)
@@ -122,6 +122,13 @@ class Talk:
             case pr.Inspection():
                 app.inspections.answered(answer)
                 app.note(News.INSPECTION)
+            case pr.LayersSeen():
+                app.inspections.layers.answered(answer)
+                app.note(News.INSPECTION)
+            case pr.StageReport():
+                app.note(News.ENGINE)
+                if answer.place == "abandoned":
+                    app.say(f"step {answer.step} is abandoned: what it would have computed waits again")
             case pr.Reply():
                 self._replied(answer)
             case pr.Progress():
@@ -143,7 +150,7 @@ class Talk:
 
     def _replied(self, reply: pr.Reply) -> None:
         app = self._app
-        if app.inspections.answered(reply):
+        if app.inspections.answered(reply) or app.inspections.layers.answered(reply):
             app.note(News.INSPECTION)
         elif reply.error:
             app.say(reply.error, problem=True)

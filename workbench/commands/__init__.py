@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from workbench.commands.bookmarks import BOOKMARKS
 from workbench.commands.forks import FORKS
 from workbench.commands.going_back import GOING_BACK
+from workbench.commands.inside import INSIDE
 from workbench.commands.program import PROGRAM
 from workbench.commands.requests import REQUESTS
 from workbench.commands.running import RUNNING
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from workbench.app import WorkbenchApp
 
 COMMANDS: tuple[Action[WorkbenchApp], ...] = (
-    *RUNNING, *REQUESTS, *TIME, *GOING_BACK, *FORKS, *BOOKMARKS, *VIEWING, *PROGRAM,
+    *RUNNING, *INSIDE, *REQUESTS, *TIME, *GOING_BACK, *FORKS, *BOOKMARKS, *VIEWING, *PROGRAM,
 )  # fmt: skip
 """In the order of the footer, of which the end goes first when there is no room."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from workbench.actions import Action
 from workbench.bench import News
 from workbench.commands.going_on import when_engine_goes, why_no_going
+from workbench.commands.inside import next_stage
 
 if TYPE_CHECKING:
     from workbench.app import WorkbenchApp
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
 
 
 def take_step(app: WorkbenchApp) -> None:
-    """Forward in the past; one more step of the engine at the live end."""
+    """Forward in the past; one more step of the engine at the live end, or one more stage inside of one."""
     if not app.clock.live:
         app.move(app.clock.forward)
+    elif app.engine.inside is not None:
+        next_stage(app)
     else:
         when_engine_goes(app, lambda: _link(app).step())
 

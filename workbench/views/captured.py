@@ -45,6 +45,18 @@ def captured_attention(record: Record, look: Look) -> pr.Inspection | None:
     return None if np.isnan(row).all() else _as_inspection(look, row)
 
 
+def captured_residuals(record: Record, request: str, position: int) -> dict[int, Floats]:
+    """By layer, the residual stream `[hidden]` after it, of the row that chose the token at `position`."""
+    import numpy as np
+
+    kept = _rows(record, request, position, "resid_post")
+    sizes = {len(data) for data in kept.values()}
+    if len(sizes) != 1 or sizes.pop() % FLOAT_BYTES:
+        return {}
+    layers = range(record.about.shape.layers)
+    return {layer: np.frombuffer(kept[layer], "<f4") for layer in layers if layer in kept}
+
+
 def _as_inspection(look: Look, row: Floats) -> pr.Inspection:
     import numpy as np
 
@@ -77,4 +89,4 @@ def _rows(record: Record, request: str, position: int, stage: str) -> dict[int |
     return found
 
 
-__all__ = ["captured_attention", "captured_logits"]
+__all__ = ["captured_attention", "captured_logits", "captured_residuals"]

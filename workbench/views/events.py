@@ -191,7 +191,7 @@ class EventsView(View):
 
     actions = (
         Action("events.filter", ("f",), "Filter events", "View", ask_filter, "filter"),
-        Action("events.step", ("s",), "Only events of this step", "View", only_this_step, "this step"),
+        Action("events.step", ("t",), "Only events of this step", "View", only_this_step, "this step"),
         Action(
             "events.request", ("r",), "Only events of the selected request", "View", only_this_request, "request"
         ),

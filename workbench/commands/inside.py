@@ -1,0 +1,57 @@
+"""Stepping inside a forward pass: from any view; the Layers view shows where it stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine import protocol as pr
+from workbench.actions import Action
+from workbench.commands.going_on import when_engine_goes, why_no_going
+
+if TYPE_CHECKING:
+    from workbench.app import WorkbenchApp
+
+
+def step_into(app: WorkbenchApp) -> None:
+    """Stand before the first stage of the next step, or run on to the next stage."""
+    if app.engine.inside is not None:
+        next_stage(app)
+    else:
+        when_engine_goes(app, lambda: _begin(app))
+    app.open_view("layers")
+
+
+def next_stage(app: WorkbenchApp) -> None:
+    app.walk(pr.NextStage(request=app.selection.request))
+
+
+def _begin(app: WorkbenchApp) -> None:
+    def take(answer: pr.Answer) -> None:
+        if isinstance(answer, pr.StageReport) and answer.over:
+            app.say(f"step {answer.step} had nothing to compute: no request could run", problem=True)
+        elif isinstance(answer, pr.Reply) and answer.error:
+            app.say(answer.error, problem=True)
+        app.look_soon()
+
+    if app.link is not None:
+        app.talk.send(pr.StepInto(request=app.selection.request), take)
+
+
+def why_no_step_into(app: WorkbenchApp) -> str | None:
+    if (why := why_no_going(app)) is not None:
+        return why
+    if app.clock.live or app.engine.state == "looking":
+        return None
+    return "this is the past: G goes to the newest step, and only the next one can be stepped into"
+
+
+INSIDE: tuple[Action[WorkbenchApp], ...] = (
+    Action(
+        "into", ("s",), "Step inside the forward pass, stage by stage", "Run", step_into, "into",
+        why_no_step_into,
+        "Opens Layers. Inside, s and n run on to the next stage, c goes on with the run; what else you ask of the"
+        " engine waits until the step is over.",
+    ),
+)  # fmt: skip
+
+__all__ = ["INSIDE", "next_stage"]
