@@ -68,17 +68,26 @@ class Engine(Forced):
         self._timeline = timeline
         self._rewinder = Rewinder(executor, timeline, options)
 
+    @property
+    def executor(self) -> Executor:
+        """Who holds the tensors."""
+        return self._executor
+
     # -- going back ----------------------------------------------------------------------------------
 
-    def rewind(self, step: int, branch: int | None = None, *, exact: bool = False) -> Rewound:
+    def rewind(
+        self, step: int, branch: int | None = None, *, exact: bool = False, afresh: bool = False
+    ) -> Rewound:
         """Go back to the end of `step` (of this branch, or another) and open a branch there.
 
         KV that is still in its slots is kept. What is lost is computed again in the fewest chunks, or, when
-        `exact`, by running the recorded steps again from the last one whose KV is whole. Raises OptionError
-        where there is no such step, and nothing has changed then.
+        `exact`, by running the recorded steps again from the last one whose KV is whole; with `afresh` no KV
+        counts as kept. Raises OptionError where there is no such step, and nothing has changed then.
         """
         self._between_steps()
         parent = self.state.branch if branch is None else branch
+        if afresh:
+            self._rewinder.lose_everything()
         past, rewound = self._rewinder.back_to(parent, step, exact)
         self._stand_at(past)
         self._say(
@@ -184,10 +193,10 @@ class Engine(Forced):
         self.begun = None
         return self._commit(begun.plan, begun.job, outcome, begun.started_ns, begun.plan_ns)
 
-    def abandon(self) -> None:
-        """Give up the step under way: it is rolled back, and its requests wait again."""
+    def abandon(self, error: str = "abandoned", ended: tuple[str, ...] = ()) -> None:
+        """Give up the step under way: it is rolled back, and its requests but `ended` wait again."""
         assert self.begun is not None
-        self._fail("abandoned", ())
+        self._fail(error, ended)
 
     def _compute(self, begun: Begun) -> Outcome:
         if begun.forward is not None:

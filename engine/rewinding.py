@@ -70,6 +70,11 @@ class Rewinder:
         """The engine stands after `step` of `parent`, in a new branch."""
         self._branches[branch] = _Ticks(parent, step, array("q", [self._executor.writes.now]))
 
+    def lose_everything(self) -> None:
+        """Count no KV as kept that was written up to now."""
+        for ticks in self._branches.values():
+            ticks.at = array("q", [UNKNOWN]) * len(ticks.at)
+
     def way(self, branch: int, step: int) -> dict[int, int]:
         """The branches that lead to `step` of `branch`, each with the last step that is part of the way."""
         found: dict[int, int] = {}

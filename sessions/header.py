@@ -33,7 +33,10 @@ class ModelShape(msgspec.Struct, frozen=True):
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """The run: who made it, on which model, with which options. `created` is UTC, ISO 8601."""
+    """The run: who made it, on which model, with which options. `created` is UTC, ISO 8601.
+
+    `machine` is its architecture and processor; "" where that was not recorded.
+    """
 
     schema_version: int = SCHEMA_VERSION
     created: str
@@ -52,6 +55,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     num_blocks: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
     shape: ModelShape
     eos_ids: tuple[int, ...] = ()
+    machine: str = ""
 
 
 def write_header(connection: sqlite3.Connection, header: Header, tokenizer_json: bytes | None) -> None:

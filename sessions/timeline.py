@@ -34,10 +34,7 @@ class SessionTimeline:
 
     def events(self, branch: int, after: int, upto: int) -> Iterator[ev.Event]:
         """The events of steps `after` + 1 to `upto` on the way to `branch`, and those said after each of them."""
-        session = self._session(branch, upto)
-        for part in session.lineage(branch).between(after + 1, upto):
-            for step in range(part.first_step, part.last_step + 1):
-                yield from (row.event for row in session.said_in(step, part.branch))
+        return self._session(branch, upto).events_between(after, upto, branch)
 
     def close(self) -> None:
         """Let go of the file, so that its writer can leave a single one."""

@@ -23,12 +23,17 @@ class ModelMissingError(RuntimeError):
 
 def check_model(header: Header) -> Path:
     """The folder of the recorded model, its hashes compared. Raises ModelMissingError. Reads all weights."""
-    from engine.model.errors import ModelError
-    from engine.model.fingerprint import fingerprint
-
     folder = Path(header.model_path)
     if not folder.is_dir():
         raise ModelMissingError(f"the model of this recording was in {folder}, and that folder is not there")
+    return check_folder(header, folder)
+
+
+def check_folder(header: Header, folder: Path) -> Path:
+    """`folder`, if it holds the recorded model. Raises ModelMissingError. Reads all weights."""
+    from engine.model.errors import ModelError
+    from engine.model.fingerprint import fingerprint
+
     try:
         found = fingerprint(folder)
     except (ModelError, OSError) as error:
@@ -97,4 +102,4 @@ class ModelBehind:
         self._scratch.cleanup()
 
 
-__all__ = ["ModelBehind", "ModelMissingError", "check_model"]
+__all__ = ["ModelBehind", "ModelMissingError", "check_folder", "check_model"]

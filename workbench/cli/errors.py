@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from engine.params import OptionError
+from engine.params import EngineOptions, OptionError, RequestSpec, SamplingParams
 from engine.sanitise import display_text
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+_SETTINGS = {
+    name for kind in (EngineOptions, SamplingParams, RequestSpec) for name in kind.__struct_fields__
+} | {"kv_memory", "prompt"}  # fmt: skip
 
 
 class CommandError(ValueError):
@@ -31,7 +36,7 @@ def one_line(error: BaseException) -> str:
         name = f"{error.filename}: " if error.filename else ""
         return display_text(f"{name}{error.strerror}")
     text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, OptionError):
-        setting, _, rest = text.partition(" ")
+    setting, _, rest = text.partition(" ")
+    if isinstance(error, OptionError) and setting in _SETTINGS:
         text = f"--{setting.replace('_', '-')} {rest}"
     return display_text(text)

@@ -1,0 +1,117 @@
+"""`replay`: a recorded run once more, and every step compared. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from engine.params import EngineOptions
+from sessions.header import Header
+from sessions.reader import Session
+from sessions.replay import RecordTimeline, Said, replay
+from sessions.replay_compare import Comparison, Difference
+from workbench.cli.console import print_json
+from workbench.cli.errors import DONE, FAILED, CommandError
+from workbench.cli.model_finder import resolve_model
+from workbench.cli.progress import Progress, progress_bar
+from workbench.cli.session_names import resolve_session
+from workbench.cli.torch_threads import wait_passively
+from workbench.model_behind import ModelMissingError, check_folder, check_model
+
+TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25, "float16": 0.05}
+"""How far raw logits may lie from the record's where the run cannot be the same to the bit."""
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """What a replay found. `tolerance` is None where logits were compared to the bit, else `because` says why."""
+
+    identical: bool
+    steps: int
+    first: Difference | None
+    tolerance: float | None = None
+    because: tuple[str, ...] = ()
+    largest: float | None = None
+
+
+def replay_session(name: str, model: str | None, threads: int | None, json: bool) -> int:
+    """Run a session again, print what came of it, and return the exit code: 1 where it differs."""
+    with Session.open(resolve_session(name)) as session:
+        if session.redacted:
+            raise CommandError(f"{name}: its text was taken out, and with it what a replay would feed in")
+        folder = _folder(session.header, model)
+        options = _options(session.header, threads)
+        wait_passively()
+        with progress_bar("replaying", "steps") as progress:
+            result = _replay(session, folder, options, progress)
+    print_json(result) if json else _print(result)
+    return DONE if result.identical else FAILED
+
+
+def _folder(header: Header, model: str | None) -> Path:
+    try:
+        return check_model(header) if model is None else check_folder(header, resolve_model(model))
+    except ModelMissingError as error:
+        raise CommandError(f"{error}: name its folder with --model") from error
+
+
+def _options(header: Header, threads: int | None) -> EngineOptions:
+    """The recorded options, without captures: what they store follows from the logits."""
+    kept = msgspec.structs.replace(header.options, kv_blocks=header.num_blocks, capture=())
+    return kept if threads is None else msgspec.structs.replace(kept, threads=threads)
+
+
+def _replay(session: Session, folder: Path, options: EngineOptions, progress: Progress) -> Replayed:
+    from engine.load import load
+    from workbench.cli.assemble import Encoder, kernel_of, this_machine
+
+    said, timeline = Said(), RecordTimeline(session)
+    engine = load(folder, options, lambda _executor: said, Encoder(folder).stop_strings, lambda: timeline)
+    because = _unlike(session.header, this_machine(), kernel_of(engine), options)
+    comparison = Comparison(TOLERANCE[session.header.dtype] if because else None)
+    total, steps = session.count_rows("steps"), 0
+    for _ in replay(session, engine, said, timeline, comparison):
+        steps += 1
+        progress(steps, total)
+    first = comparison.first
+    largest = comparison.largest if because else None
+    return Replayed(first is None, steps, first, comparison.tolerance, because, largest)
+
+
+def _unlike(header: Header, machine: str, kernel: str, options: EngineOptions) -> tuple[str, ...]:
+    """What is not as it was recorded, so that logits cannot be expected to be equal to the bit."""
+    from importlib.metadata import version
+
+    torch = version("torch").partition("+")[0]
+    pairs: Sequence[tuple[str, object, object]] = (
+        ("threads", header.options.threads, options.threads),
+        ("torch", header.torch_version.partition("+")[0], torch),
+        ("kernel", header.shape.linear_kernel, kernel),
+        ("machine", header.machine or machine, machine),
+    )
+    return tuple(f"{name} {now}, recorded with {before}" for name, before, now in pairs if before != now)
+
+
+def _print(result: Replayed) -> None:
+    how = "to the bit" if result.tolerance is None else f"within {result.tolerance:g}"
+    for line in result.because:
+        print(f"not as recorded: {line}; logits are compared within {result.tolerance:g}")
+    if result.identical:
+        most = "" if result.largest is None else f", the largest distance {result.largest:.3g}"
+        print(f"identical: {result.steps:,} steps, plans, tokens and draws equal, logits {how}{most}")
+        return
+    assert result.first is not None
+    print(f"{result.steps:,} steps are identical, logits {how}")
+    print(f"first difference: {_words(result.first)}")
+
+
+def _words(first: Difference) -> str:
+    where = f"step {first.step}"
+    where += "" if first.request is None else f", request {first.request}"
+    where += "" if first.position is None else f", position {first.position}"
+    size = (
+        "" if first.max_abs is None else f"; the recorded candidates' logits differ by up to {first.max_abs:.3g}"
+    )
+    tie = "; a near tie" if first.near_tie else ""
+    return f"{where}: {first.field} is {first.actual}, recorded {first.expected}{size}{tie}"
