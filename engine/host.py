@@ -269,6 +269,8 @@ class Host:
         with contextlib.suppress(RuntimeError):  # a session that cannot be written is said with the report
             self._opened.flush()
         self._announce(stopped)
+        if self._engine.begun is not None and not self._to_go:
+            self._announce(self._walk.report(stop.request))
         return self._to_go > 0
 
     def _feed(self) -> None:

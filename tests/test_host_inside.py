@@ -141,6 +141,23 @@ def test_refusals(served: Inside, command: pr.Command, says: str) -> None:
     assert says in (reply.error or "")
 
 
+@pytest.mark.parametrize(
+    ("condition", "place", "stage"),
+    [("layer(2).mlp_out.rms > 0", "at", (2, "mlp_out")), ("kv.used > 0", "before", None)],
+)
+def test_a_point_that_halts_inside_says_where_like_stepping_does(
+    served: Inside, condition: str, place: str, stage: tuple[int, str] | None
+) -> None:
+    served.send(pr.Do(line=f"break if {condition}"))
+    served.send(pr.Run())
+    report = served.until(pr.StageReport)
+    assert isinstance(report, pr.StageReport)
+    assert report.place == place
+    standing = report.standing
+    assert (None if standing is None else (standing.layer, standing.stage)) == stage
+    assert served.engine.begun is not None
+
+
 def test_stepping_in_halts_a_run() -> None:
     served = Inside([text("a long run")])
     served.send(pr.Submit(request=pr.RequestText(prompt="more")))
