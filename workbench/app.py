@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
     from workbench.desk import Desk
     from workbench.record import Record
+    from workbench.shell import Shell
 
 VIEW_SHEETS = sorted(Path(__file__).parent.glob("views/*.tcss"))
 """How each view lays its panes out; the panes' own sheet is stronger than a view's DEFAULT_CSS."""
@@ -285,6 +287,13 @@ class WorkbenchApp(App[int]):
         if self.desk is not None:
             self.note(self.desk.move(how))
 
+    @cached_property
+    def shell(self) -> Shell:
+        """Who carries out lines of the debugger's language."""
+        from workbench.shell import Shell
+
+        return Shell(self)
+
     def walk(self, command: pr.Walking) -> None:
         if self.link is not None:
             self.link.send(command)
@@ -292,6 +301,11 @@ class WorkbenchApp(App[int]):
     def say(self, text: str, *, problem: bool = False) -> None:
         if self._drawable:
             self._main.query_one(MessageLine).say(text, problem=problem)
+
+    def hush(self) -> None:
+        """What was said last is no longer news."""
+        if self._drawable:
+            self._main.query_one(MessageLine).hush()
 
     # -- views ---------------------------------------------------------------------------------------
 
@@ -389,7 +403,8 @@ class WorkbenchApp(App[int]):
 
     def _paint_hint(self) -> None:
         desk = self.desk
-        urgent = desk is None or self.engine.state == "gone" or desk.moment.step == 0
+        halted = self.engine.stop is not None and desk is not None and desk.clock.live
+        urgent = desk is None or halted or self.engine.state == "gone" or desk.moment.step == 0
         hint = frame.hint(self.engine, desk.scene if desk else None)
         self._main.query_one(MessageLine).hint(hint, urgent=urgent)
 

@@ -7,6 +7,7 @@ from enum import Flag, auto
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from engine.debug.said import Stop
     from engine.protocol import Walking
     from workbench.branches import Branches
     from workbench.inside import Inside
@@ -42,6 +43,7 @@ class EngineStatus:
     text: str = ""  # what it is loading, or why it failed or went
     tokens_per_s: float = 0.0
     inside: Inside | None = None  # the forward pass that it is halted in
+    stop: Stop | None = None  # what has halted it
 
     @property
     def records(self) -> bool:

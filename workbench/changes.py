@@ -22,7 +22,9 @@ class Changes:
     """What one step changed. A block may be in several sets: evicted, then taken by another request."""
 
     taken: set[int] = field(default_factory=set)  # a table got it fresh (allocated, copied into)
-    matched: set[int] = field(default_factory=set)  # one more table holds it (prefix hit, shared by a sample or a fork)
+    matched: set[int] = field(
+        default_factory=set
+    )  # one more table holds it (prefix hit, shared by a sample or a fork)
     freed: set[int] = field(default_factory=set)  # it is free now and was not
     cached: set[int] = field(default_factory=set)  # it entered the tree
     evicted: set[int] = field(default_factory=set)  # it left the tree

@@ -35,6 +35,7 @@ class Desk:
         self.branches = Branches(record)
         self.clock = Clock(record.branch)
         self.selection = Selection()
+        self.stops: list[tuple[int, int]] = []  # branch and step where a point has halted the engine
         self._engine = engine
         self._inspections = inspections
         self._glyphs = glyphs
@@ -56,11 +57,16 @@ class Desk:
         return Bookmarks.of(self.record.path, self.record.about)
 
     def flags(self) -> dict[int, Flag]:
-        """What the timeline shows beside what steps did: where branches part, and bookmarks."""
+        """What the timeline shows beside what steps did: where branches part, bookmarks, stops."""
         branch, branches = self.record.branch, self.branches
         parted = dict.fromkeys(branches.partings(branch), Flag.PARTED) if branches.several else {}
         marks = (mark for mark in self.bookmarks if branches.holds(branch, mark.branch, mark.step))
-        return {**parted, **{mark.step: Flag.BOOKMARK for mark in marks}}
+        stops = [step for each, step in self.stops if branches.holds(branch, each, step)]
+        return {
+            **parted,
+            **{mark.step: Flag.BOOKMARK for mark in marks},
+            **dict.fromkeys(stops, Flag.STOP),
+        }
 
     def look(self) -> News:
         """Take in what was recorded since."""

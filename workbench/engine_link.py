@@ -9,8 +9,9 @@ from textual.message import Message
 
 from engine import protocol as pr
 from engine.client import EngineClient
+from engine.debug.said import Stop
 from workbench.bench import EngineState, EngineStatus
-from workbench.inside import inside_after
+from workbench.inside import Inside, inside_after
 from workbench.source import Live
 
 NO_ENGINE = EngineStatus("none")
@@ -103,7 +104,11 @@ class EngineLink:
             case pr.Progress() if not self.looking:
                 self.status = _status_of(answer, self.status)
             case pr.StageReport():
-                self.status = replace(self.status, inside=inside_after(self.status.inside, answer))
+                inside = inside_after(self.status.inside, answer)
+                stop = self.status.stop if _stands_there(self.status.stop, inside) else None
+                self.status = replace(self.status, inside=inside, stop=stop)
+            case pr.Stopped(stop=stop):
+                self.status = replace(self.status, stop=stop)
             case pr.Fatal(error=error):
                 self.status = EngineStatus("gone", error)
 
@@ -123,7 +128,25 @@ def _status_of(progress: pr.Progress, before: EngineStatus) -> EngineStatus:
         state = "failed"
     speed = progress.tokens_per_s or (before.tokens_per_s if progress.running else 0.0)
     inside = before.inside if progress.inside else None
-    return EngineStatus(state, progress.error or progress.why, speed, inside)
+    stop = before.stop if _is_still_at(before.stop, progress) else None
+    return EngineStatus(state, progress.error or progress.why, speed, inside, stop)
+
+
+def _is_still_at(stop: Stop | None, progress: pr.Progress) -> bool:
+    """Whether the engine has not gone on since it was halted."""
+    if stop is None or progress.running or progress.step != stop.step:
+        return False
+    return progress.inside or stop.when in ("committed", "failed")
+
+
+def _stands_there(stop: Stop | None, inside: Inside | None) -> bool:
+    """Whether the pass stands where it was halted."""
+    if stop is None or inside is None:
+        return False
+    standing = inside.standing
+    if standing is None:
+        return stop.when == "planned" and not inside.behind
+    return (standing.layer, standing.stage) == (stop.layer, stop.stage)
 
 
 def _how(code: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from engine.debug.said import Stop, sentence
 from workbench.oneline import Item
 from workbench.source import Live, Source
 from workbench.widgets.glyphs import Glyphs
@@ -68,6 +69,8 @@ def hint(engine: EngineStatus, scene: Scene | None) -> str:
         return "a recording, its model loaded: n c p F go on from here in a copy, [ ] move a step"
     if engine.state == "none":
         return "a recording: [ ] move a step, { } to what is notable, g to a step, ? help"
+    if engine.stop is not None:
+        return sentence(engine.stop)
     if engine.inside is not None:
         return f"inside step {engine.inside.step}, {engine.inside.where}: s next stage, c goes on, ? help"
     if scene.moment.step == 0 and engine.state == "paused":
@@ -92,6 +95,8 @@ def _past_hint(engine: EngineStatus, scene: Scene) -> str:
 
 def engine_word(engine: EngineStatus, glyphs: Glyphs) -> Line:
     """`● paused`, with a mark that tells states apart without colour."""
+    if engine.stop is not None and engine.state != "running":
+        return [Span(f"{glyphs.stopped_step} {stop_words(engine.stop)}", "bad")]
     if engine.inside is not None and engine.state != "running":
         return [Span(f"{glyphs.changed} inside step {engine.inside.step}", "accent")]
     word, ink = _STATES[engine.state]
@@ -99,6 +104,26 @@ def engine_word(engine: EngineStatus, glyphs: Glyphs) -> Line:
         engine.state, glyphs.changed
     )
     return [Span(f"{mark} {word}", ink)]
+
+
+def stop_words(stop: Stop) -> str:
+    """What has halted the engine and where, briefly: `breakpoint 2: step 42 planned, not run`."""
+    kind = {"break": "breakpoint", "watch": "watchpoint", "catch": "catchpoint"}.get(stop.why, stop.why)
+    point = f" {stop.point}" if stop.point else ""
+    match stop.when:
+        case "planned":
+            return f"{kind}{point}: step {stop.step} planned, not run"
+        case "inside":
+            return f"{kind}{point}: step {stop.step} in {place_words(stop.layer, stop.stage)}"
+        case "failed":
+            return f"{kind}{point}: step {stop.step} failed"
+        case _:
+            return f"{kind}{point}: after step {stop.step}"
+
+
+def place_words(layer: int | None, stage: str | None) -> str:
+    """A place in the forward pass in words: `layer 5 attn_out`."""
+    return f"layer {layer} {stage}" if layer is not None and layer >= 0 else f"{stage}"
 
 
 def short_dtype(dtype: str) -> str:
@@ -225,8 +250,10 @@ __all__ = [
     "header_items",
     "hint",
     "opening_items",
+    "place_words",
     "recorded_speed",
     "selection_items",
     "short_dtype",
+    "stop_words",
     "tab_items",
 ]

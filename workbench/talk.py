@@ -125,6 +125,8 @@ class Talk:
             case pr.LayersSeen():
                 app.inspections.layers.answered(answer)
                 app.note(News.INSPECTION)
+            case pr.Stopped():
+                app.shell.stopped(answer)
             case pr.StageReport():
                 app.note(News.ENGINE)
                 if answer.place == "abandoned":

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workbench.commands.bookmarks import BOOKMARKS
+from workbench.commands.debugging import DEBUGGING
 from workbench.commands.forks import FORKS
 from workbench.commands.going_back import GOING_BACK
 from workbench.commands.inside import INSIDE
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from workbench.app import WorkbenchApp
 
 COMMANDS: tuple[Action[WorkbenchApp], ...] = (
-    *RUNNING, *INSIDE, *REQUESTS, *TIME, *GOING_BACK, *FORKS, *BOOKMARKS, *VIEWING, *PROGRAM,
+    *RUNNING, *DEBUGGING, *INSIDE, *REQUESTS, *TIME, *GOING_BACK, *FORKS, *BOOKMARKS, *VIEWING, *PROGRAM,
 )  # fmt: skip
 """In the order of the footer, of which the end goes first when there is no room."""
 

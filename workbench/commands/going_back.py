@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from engine import events as ev
@@ -13,41 +14,44 @@ from workbench.commands.going_on import ask_to_go_on, why_no_going
 
 if TYPE_CHECKING:
     from workbench.app import WorkbenchApp
+    from workbench.dialogs import Way
 
 
 def ask_rewind(app: WorkbenchApp) -> None:
-    """Find out what going back takes, either way, and ask which."""
+    """Go back to the step under the cursor."""
+    ask_rewind_to(app, app.clock.step)
+
+
+def ask_rewind_to(app: WorkbenchApp, step: int, *, exact: bool = False) -> None:
+    """Find out what going back to a step of the branch on the screen takes, and ask which way."""
+    branch = app.clock.branch
     if app.engine.state == "looking":
+        app.seek(step)
         ask_to_go_on(app, lambda: None)
         return
-    cursor = app.clock.cursor
     costs: dict[bool, pr.Answer] = {}
+    wanted = (True,) if exact else (False, True)
 
-    def hear(exact: bool, answer: pr.Answer) -> None:
-        costs[exact] = answer
-        if len(costs) == 2:
-            _decide(app, cursor.branch, cursor.step, costs)
+    def hear(way: bool, answer: pr.Answer) -> None:
+        costs[way] = answer
+        if len(costs) == len(wanted):
+            _decide(app, branch, step, costs)
 
-    for exact in (False, True):
-        command = pr.Rewind(step=cursor.step, branch=cursor.branch, exact=exact, dry=True)
-        app.talk.send(command, lambda answer, exact=exact: hear(exact, answer))  # type: ignore[misc]
+    for way in wanted:
+        command = pr.Rewind(step=step, branch=branch, exact=way, dry=True)
+        app.talk.send(command, partial(hear, way))
 
 
 def _decide(app: WorkbenchApp, branch: int, step: int, costs: dict[bool, pr.Answer]) -> None:
-    from workbench.dialogs import Decide, Way
+    from workbench.dialogs import Decide
 
-    quick, exact = costs[False], costs[True]
-    if not isinstance(quick, pr.Rewound):
-        app.say(quick.error or "" if isinstance(quick, pr.Reply) else "", problem=True)
+    found = [answer for answer in costs.values() if isinstance(answer, pr.Rewound)]
+    if not found:
+        app.say(_refused(next(iter(costs.values()))), problem=True)
         return
-    ways = [
-        Way("y", f"go back: {rewind_cost(quick.recomputed_tokens)}"),
-        Way("e", f"exactly, bit by bit: {exact_cost(exact.replayed_steps, exact.replayed_from)}")
-        if isinstance(exact, pr.Rewound)
-        else Way("e", "exactly, bit by bit", (exact.error or "") if isinstance(exact, pr.Reply) else "no answer"),
-    ]
+    ways = [_way(exact, answer) for exact, answer in costs.items()]
     question = (
-        f"Take the engine back to the end of step {step}? What follows will be branch {quick.branch};"
+        f"Take the engine back to the end of step {step}? What follows will be branch {found[0].branch};"
         " nothing that was recorded is lost."
     )
     app.push_screen(
@@ -55,12 +59,27 @@ def _decide(app: WorkbenchApp, branch: int, step: int, costs: dict[bool, pr.Answ
     )
 
 
+def _way(exact: bool, cost: pr.Answer) -> Way:
+    """One way back: what it takes, or why it cannot be."""
+    from workbench.dialogs import Way
+
+    key, how = ("e", "exactly, bit by bit") if exact else ("y", "go back")
+    if not isinstance(cost, pr.Rewound):
+        return Way(key, how, _refused(cost))
+    takes = exact_cost(cost.replayed_steps, cost.replayed_from) if exact else rewind_cost(cost.recomputed_tokens)
+    return Way(key, f"{how}: {takes}")
+
+
+def _refused(answer: pr.Answer) -> str:
+    return (answer.error if isinstance(answer, pr.Reply) else None) or "the engine gave no answer"
+
+
 def rewind(app: WorkbenchApp, branch: int, step: int, *, exact: bool) -> None:
     """Take the engine back; the screen follows it to the new branch."""
 
     def done(answer: pr.Answer) -> None:
         if not isinstance(answer, pr.Rewound):
-            app.say((answer.error or "") if isinstance(answer, pr.Reply) else "", problem=True)
+            app.say(_refused(answer), problem=True)
             return
         app.inspections.start_anew()
         app.look_now()
@@ -139,4 +158,4 @@ GOING_BACK: tuple[Action[WorkbenchApp], ...] = (
     ),
 )  # fmt: skip
 
-__all__ = ["GOING_BACK", "branch_words", "rewind", "turn_to_branch", "why_no_branches"]
+__all__ = ["GOING_BACK", "ask_rewind_to", "branch_words", "rewind", "turn_to_branch", "why_no_branches"]
