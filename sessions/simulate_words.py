@@ -97,10 +97,10 @@ def notes(result: WhatIf) -> list[str]:
             idle = plural(column.skipped_steps, "step")
             said.append(f"{column.name}: nothing would have been there to run for {idle}, which are not counted.")
         if missing := tuple(id_ for id_ in result.before.courses if id_ not in column.courses):
-            said.append(f"{column.name}: what {_named(missing)} forks from is refused.")
+            said.append(f"{column.name}: {_named(missing)} could not be forked, from what is refused.")
         new = tuple(id_ for id_ in column.refused if id_ not in result.before.refused)
         if new:
-            said.append(f"{column.name}: {_named(new)} could never run, and is refused.")
+            said.append(f"{column.name}: {_named(new)} could never run there: refused.")
     return [*said, NOT_KNOWN]
 
 
@@ -111,8 +111,8 @@ NOT_KNOWN: Final = (
 
 
 def _cut_short(ids: Sequence[str]) -> str:
-    verb = "needs a token" if len(ids) == 1 else "need tokens"
-    return f"{_named(ids)} {verb} that the record does not have, and ends there"
+    verbs = ("needs a token", "ends") if len(ids) == 1 else ("need tokens", "end")
+    return f"{_named(ids)} {verbs[0]} that the record does not have, and {verbs[1]} there"
 
 
 def _named(ids: Sequence[str]) -> str:

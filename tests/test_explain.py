@@ -24,6 +24,7 @@ from sessions.explain_words import time_words, told, told_run
 from sessions.reader import Session
 from sessions.simulate_check import verify
 from sessions.simulate_inputs import read_inputs
+from sessions.simulate_words import NOT_KNOWN
 from tests.commands import ROOT, run
 from tests.recorded import DEMO_HEADER, engine_on, header, record_demo, run_demo, writer_on
 from tests.scripted import ScriptedExecutor, spec
@@ -321,6 +322,47 @@ def test_a_what_if_is_a_table_beside_the_record(session: Path) -> None:
     assert answer["after"][0]["courses"]["5"] == {
         "waited_steps": 9, "cached_tokens": 0, "preemptions": 0, "recomputed_tokens": 0, "steps": 20,
     }  # fmt: skip
+
+
+def test_a_what_if_says_what_it_cannot_know(tmp_path: Path) -> None:
+    """The record was cut off; in a larger pool everybody would go on, in a tiny one nobody could run."""
+
+    def drive(engine: Engine) -> None:
+        for token in range(3):
+            engine.submit(spec([token] * 13, 12))
+        engine.run(5)
+
+    recorded(tmp_path / "a.wbs", header(8, block_size=4, token_budget=12), drive).close()
+    said = run("explain", tmp_path / "a.wbs", "--what-if", "kv-blocks=20", "--what-if", "kv-blocks=2").out
+    assert "kv-blocks=20: no request that does the same work in both fares differently\n" in said
+    assert said.endswith(
+        "kv-blocks=20: requests 1, 2, 3 need tokens that the record does not have, and end there.\n"
+        "kv-blocks=2: requests 1, 2, 3 could never run there: refused.\n"
+        f"{NOT_KNOWN}\n"
+    )
+
+
+def test_a_what_if_of_a_run_with_failed_steps_compares_simulations(tmp_path: Path) -> None:
+    def drive(engine: Engine) -> None:
+        executor = engine._executor
+        assert isinstance(executor, ScriptedExecutor)
+        engine.submit(spec([1] * 6, 8))
+        engine.run(2)
+        executor.fault_at_choice = RuntimeError("boom")
+        with pytest.raises(StepFailedError):
+            engine.step()
+        executor.fault_at_choice = None
+        engine.run()
+
+    recorded(tmp_path / "a.wbs", header(8, block_size=4), drive).close()
+    ran = run("explain", tmp_path / "a.wbs", "--what-if", "kv-blocks=20")
+    assert ran.code == 0
+    assert ran.out.startswith(
+        "Checked: with unchanged options the simulation repeats the record exactly up to step 2. Step 3 failed,"
+        " which is not simulated: compare with the column 'simulated as it was'.\n"
+    )
+    [steps] = [line.split() for line in ran.out.splitlines() if line.startswith("steps ")][:1]
+    assert steps == ["steps", "9", "8", "8"]
 
 
 def test_a_record_that_the_simulation_does_not_repeat_is_not_trusted(session: Path, tmp_path: Path) -> None:

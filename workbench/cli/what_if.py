@@ -80,5 +80,5 @@ def _print(session: Session, result: WhatIf, requests: Sequence[str]) -> None:
 
 def _title(name: str, changed: bool, wanted: bool) -> str:
     if not changed:
-        return f"{name}: nothing changes for any request that does the same work"
+        return f"{name}: no request that does the same work in both fares differently"
     return f"{name}: recorded{ARROW}simulated" + ("" if wanted else ", where most changes")
