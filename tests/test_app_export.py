@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from textual.widgets import Input
 from tests.exported import record_spiced
 from tests.screens import press, screen_text, settle, workbench_on
 from workbench.exporting import FORMATS, ExportError, ExportJob, ExportOptions, default_target, run_export
+from workbench.toggles import Check
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +48,26 @@ async def test_x_asks_where_to_and_says_when_it_is_done(session: Path, tmp_path:
         await settle(pilot)
         assert (tmp_path / "run.jsonl").stat().st_size > 1_000
         assert "exported to" in screen_text(app)
+
+
+async def test_the_keyboard_chooses_a_format_and_its_options(session: Path, tmp_path: Path) -> None:
+    async with workbench_on(session, size=(80, 24)) as (app, pilot):
+        await press(pilot, "x", "down", "down", "space")
+        assert app.screen.query_one("#target", Input).value == "run.perfetto.json"
+        assert "layers" not in screen_text(app)
+        assert "enter  export" in screen_text(app)
+        for name, value in (("steps", "2:4"), ("branch", "first")):
+            app.screen.query_one(f"#option-{name}", Input).value = value
+        target = app.screen.query_one("#target", Input)
+        target.value = str(tmp_path / "part.json")
+        target.focus()
+        await press(pilot, "enter")
+        assert "branch is 'first': type a number" in screen_text(app)
+        app.screen.query_one("#option-branch", Input).value = ""
+        app.screen.query_one("#redact", Check).value = True
+        await press(pilot, "enter")
+        await app.workers.wait_for_complete()
+        await settle(pilot)
+    trace = json.loads((tmp_path / "part.json").read_text())
+    about = trace["otherData"]["excerpt"]
+    assert (about["first_step"], about["last_step"], about["redacted"]) == (2, 4, True)

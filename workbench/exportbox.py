@@ -42,7 +42,7 @@ class ExportBox(ModalScreen[ExportJob | None]):
         self.names = tuple(FORMATS)
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll(classes="dialog export"):
+        with VerticalScroll(classes="dialog export", can_focus=False):
             yield Static(Content(f"Export {self.session.name}"), classes="dialog-title")
             with RadioSet(id="format", compact=True):
                 for number, name in enumerate(self.names):

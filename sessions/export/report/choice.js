@@ -92,7 +92,7 @@ function candidate(request, row, choice, place, transforms, filters) {
   const rank = chosen ? request.output.rank[row] : place + 1;
   const cells = [
     el("td", { class: "number" }, chosen ? `▶ ${rank}` : String(rank)),
-    el("td", {}, el("code", {}, texts[choice.text[place]] || "∅")),
+    el("td", {}, el("code", { title: texts[choice.text[place]] }, texts[choice.text[place]] || "∅")),
     el("td", { class: "number" }, fixed(choice.raw[place], 2)),
     ...transforms.map(([stage]) => el("td", { class: "number" }, fixed(choice.after[stage][place], 2))),
   ];
