@@ -253,6 +253,6 @@ def test_a_difference_reads_as_one_line() -> None:
 
     first = Difference(4, "1", 24, "token", "7", "8", 0.125, near_tie=True)
     assert _words(first) == (
-        "step 4, request 1, position 24: token is 8, recorded 7; raw logits of the recorded candidates differ"
-        " by 0.125; a near tie"
+        "step 4, request 1, position 24: token is 8, recorded 7; the recorded candidates' logits differ by up to"
+        " 0.125; a near tie"
     )
