@@ -14,6 +14,7 @@ from engine.reasons import CacheOff, NeverComputed
 from engine.state import State
 from engine.tokens import TokenLog
 from sessions import explain_line
+from sessions.explain_clock import StepClock
 from sessions.explain_facts import Life, Smaller
 from sessions.explain_match import common
 from tests.explaining import Workload, cached_sequences, failing, gathered, observe, run, workloads
@@ -127,3 +128,24 @@ def test_the_common_prefix_is_as_long_as_tokens_agree(a: list[int], b: list[int]
     length = common(a, b)
     assert a[:length] == b[:length]
     assert length == min(len(a), len(b)) or a[length] != b[length]
+
+
+def committed(step: int, started_ns: int, busy_ns: int) -> ev.StepCommitted:
+    return ev.StepCommitted(
+        branch=0, step=step, tokens=1, started_ns=started_ns, plan_ns=1, forward_ns=busy_ns - 3, sample_ns=1,
+        commit_ns=1,
+    )  # fmt: skip
+
+
+def test_a_stretch_of_steps_is_timed_from_its_first_start_to_its_last_end() -> None:
+    """Steps 11 to 14, of which 12 failed: 10 of 40 ns were between steps."""
+    clock = StepClock(10)
+    clock.see(committed(11, 1_000, 10))
+    clock.see(ev.StepFailed(branch=0, step=12, error="boom", ended=()))
+    clock.see(committed(13, 1_020, 10))
+    clock.see(committed(14, 1_030, 10))
+    assert (clock.wall_ns(11, 14), clock.busy_ns(11, 14)) == (40, 30)
+    assert (clock.wall_ns(12, 13), clock.busy_ns(12, 13)) == (10, 10)
+    assert (clock.wall_ns(12, 12), clock.busy_ns(12, 12)) == (None, 0)
+    assert (clock.wall_ns(14, 20), clock.busy_ns(14, 20)) == (10, 10)
+    assert (clock.wall_ns(13, 12), clock.busy_ns(13, 12)) == (None, 0)
