@@ -278,6 +278,29 @@ async def test_what_is_no_session_is_said(runs: tuple[Path, Path], tmp_path: Pat
         assert "is not a session" in screen_text(app)
 
 
+async def test_another_opposite_is_measured_anew(runs: tuple[Path, Path]) -> None:
+    async with workbench_on(beside(runs)) as (app, pilot):
+        await select(app, pilot, "1")
+        await measured(pilot)
+        view_of(app).open_session(runs[0])
+        await measured(pilot)
+        found = view_of(app).comparison
+        assert isinstance(found, Comparison)
+        assert found.parts_at is None
+        assert all(each.same_logits and each.kl == 0 for each in found.found.values())
+        assert sorted(found.found) == list(range(10, 22))
+        assert "the same 22 tokens: 12 of them chosen by both" in screen_text(app)
+
+
+async def test_searching_the_text_goes_to_a_token(runs: tuple[Path, Path]) -> None:
+    async with workbench_on(beside(runs)) as (app, pilot):
+        await select(app, pilot, "1", 0)
+        assert view_of(app).search("<5>", 1) == "'<5>' at position 5"
+        await settle(pilot)
+        assert app.selection.position == 5
+        assert "no token with" in view_of(app).search("<5>", 1)
+
+
 async def test_the_view_as_text_has_the_same(runs: tuple[Path, Path]) -> None:
     async with workbench_on(beside(runs)) as (app, pilot):
         await select(app, pilot, "1")

@@ -18,7 +18,9 @@ from sessions.reader import Session
 from workbench.actions import Action
 from workbench.bench import News, Scene
 from workbench.view import View
-from workbench.views.compare_data import Comparison, Opposite, compare_at, kin_of
+from workbench.views.compare_data import Comparison, Opposite, about, compare_at, kin_of
+from workbench.views.compare_kept import GROWING_S, Kept
+from workbench.views.compare_layout import NARROW, left_out, shown
 from workbench.views.compare_measuring import Measuring
 from workbench.views.compare_search import Search, SearchError, Wanted
 from workbench.views.compare_searches import HOW_TO_SEARCH, Searches
@@ -33,8 +35,6 @@ from workbench.widgets.textpane import TextPane
 if TYPE_CHECKING:
     from workbench.app import WorkbenchApp
     from workbench.comparebox import Choice
-
-NARROW, COURSE_HEIGHT, COURSE_HEIGHT_BESIDE_STAGES = 100, 28, 44
 
 
 def _why_no_search(view: CompareView) -> str | None:
@@ -78,12 +78,10 @@ class CompareView(View):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
-        self.comparison: Comparison | str = ""
-        self._opposite: Opposite | None = None
-        self._key: object = None
-        self._measuring: Measuring | None = None
+        self.kept = Kept()
         self.searches = Searches()
         self._shown: Wanted | None = None
+        self._said: object = None  # what the facts on the screen are of
 
     def compose(self) -> ComposeResult:
         yield TextPane(id="compare-facts", classes="framed")
@@ -104,9 +102,12 @@ class CompareView(View):
             self.open_session(path)
 
     def on_unmount(self) -> None:
-        self._stop()
-        if self._opposite is not None and self._opposite.session is not None:
-            self._opposite.session.close()
+        self.searches.stop()
+        self.kept.take(None)
+
+    @property
+    def comparison(self) -> Comparison | str:
+        return self.kept.comparison
 
     # Panes
 
@@ -141,37 +142,25 @@ class CompareView(View):
     # Showing
 
     def show(self, scene: Scene, news: News) -> None:  # noqa: ARG002
-        self._compare(scene)
+        if not self.kept.visit(scene):
+            self.set_timer(GROWING_S, self._show_again)
         if isinstance(self.comparison, str):
             self._show_nothing(self.comparison)
         else:
+            self._measure(self.comparison)
             self._show_tokens(scene, self.comparison)
             self._show_search(scene)
         self._arrange()
 
-    def _compare(self, scene: Scene) -> None:
-        """Compare anew where the selection, the opposite or what was recorded is another."""
-        count = len(scene.record.token_ids(scene.selection.request or ""))
-        key = (scene.record.path, scene.record.branch, scene.selection.request, self._opposite, count)
-        if key == self._key:
-            return
-        self._key = key
-        before, self.comparison = self.comparison, compare_at(scene, self._opposite)
-        if self._measuring is not None:
-            self._measuring.stop()
-        if not isinstance(self.comparison, str):
-            if not isinstance(before, str) and (before.one, before.other) == (
-                self.comparison.one,
-                self.comparison.other,
-            ):
-                self.comparison.found.update(before.found)
-            self._measure(self.comparison)
+    def _show_again(self) -> None:
+        if self.is_mounted and self.display and self._app.desk is not None:
+            self.show(self.scene, News.RECORD)
 
     def _measure(self, comparison: Comparison) -> None:
         """Compare distributions away from the screen; they come a few at a time."""
-        measuring = self._measuring = Measuring(comparison)
-        grew = partial(self.app.call_from_thread, self._grew, comparison)
-        self.run_worker(partial(measuring.run, grew), name="compare", thread=True, exit_on_error=False)
+        if (measuring := self.kept.to_measure()) is not None:
+            grew = partial(self.app.call_from_thread, self._grew, comparison)
+            self.run_worker(partial(measuring.run, grew), name="compare", thread=True, exit_on_error=False)
 
     def _grew(self, comparison: Comparison) -> None:
         if comparison is self.comparison and self.is_mounted and self.display:
@@ -179,6 +168,10 @@ class CompareView(View):
 
     def _show_found(self, comparison: Comparison) -> None:
         """What is known of distributions by now."""
+        said = (comparison, len(comparison.found), comparison.complete)
+        if said == self._said:
+            return
+        self._said = said
         self.facts.set_lines(facts_of(comparison))
         partly = any(each.basis == "top 20" for each in comparison.found.values())
         self.tokens.border_subtitle = OVER_TOP if partly else ""
@@ -186,6 +179,7 @@ class CompareView(View):
         self.course.refresh()
 
     def _show_nothing(self, why: str) -> None:
+        self._said = None
         self.facts.empty = self.tokens.empty = why
         self.tokens.border_subtitle = ""
         self.facts.set_lines([])
@@ -240,23 +234,21 @@ class CompareView(View):
 
     def _arrange(self) -> None:
         """Leave out what there is no room for, or nothing to show in."""
-        narrow, searched = self.size.width < NARROW, self.stages.model is not None
+        self.set_class(self.size.width < NARROW, "-narrow")
+        self.set_class(self._searched, "-searched")
         comparing = not isinstance(self.comparison, str)
-        self.set_class(narrow, "-narrow")
-        self.set_class(searched, "-searched")
-        self.facts.display = comparing and not (narrow and searched and self.size.height < COURSE_HEIGHT)
-        self.query_one("#compare-right").display = comparing
-        self.stages.display = searched
-        self.layer_pane.display = searched and not narrow
-        least = COURSE_HEIGHT_BESIDE_STAGES if searched else COURSE_HEIGHT
-        self.course.display = comparing and self.size.height >= least
+        for name, on_screen in shown(self.size, comparing=comparing, searched=self._searched).items():
+            self.query_one(f"#compare-{name}").display = on_screen
+
+    @property
+    def _searched(self) -> bool:
+        return self.stages.model is not None
 
     @property
     def dropped(self) -> list[str]:
-        if isinstance(self.comparison, str):
-            return []
-        wanted = [self.facts, self.course, *([self.layer_pane] if self.stages.model is not None else [])]
-        return [str(pane.border_title) for pane in wanted if not pane.display]
+        comparing = not isinstance(self.comparison, str)
+        names = left_out(self.size, comparing=comparing, searched=self._searched)
+        return [str(self.query_one(f"#compare-{name}").border_title) for name in names]
 
     # Acting
 
@@ -266,7 +258,7 @@ class CompareView(View):
 
         scene, request = self.scene, self.scene.selection.request
         kin = [] if request is None else kin_of(scene.record.requests(), request)[:20]
-        requests = [(row.request, _about(row.parent, row.at_position, row.prompt_tokens)) for row in kin]
+        requests = [(row.request, about(row)) for row in kin]
         self.app.push_screen(CompareBox(requests, newest_sessions(scene.record.path)), self._chosen)
 
     def _chosen(self, choice: Choice | None) -> None:
@@ -287,10 +279,8 @@ class CompareView(View):
         self._take(Opposite(session))
 
     def _take(self, opposite: Opposite) -> None:
-        self._stop()
-        if self._opposite is not None and self._opposite.session is not None:
-            self._opposite.session.close()
-        self._opposite = opposite
+        self.searches.stop()
+        self.kept.take(opposite)
         if self._app.desk is not None:
             self.show(self.scene, News.ALL)
 
@@ -341,21 +331,13 @@ class CompareView(View):
         if self.is_mounted:
             self.show(self.scene, News.SELECTION)
 
-    def _stop(self) -> None:
-        self.searches.stop()
-        if self._measuring is not None:
-            self._measuring.stop()
-
     def back(self) -> bool:
         return self.searches.stop()
 
     def search(self, wanted: str, direction: int) -> str:
         if isinstance(self.comparison, str):
             return self.comparison
-        texts = self.comparison.a.text
-        at, ids = self._position(self.scene) or 0, self.comparison.ids_a
-        order = range(at + 1, len(ids)) if direction > 0 else range(at - 1, -1, -1)
-        position = next((index for index in order if wanted in texts(ids[index])), None)
+        position = self.comparison.find(wanted, self._position(self.scene) or 0, direction)
         if position is None:
             return f"request {self.comparison.one} has no token with {wanted!r} there"
         self._select(position)
@@ -377,16 +359,12 @@ class CompareView(View):
     # Without a screen
 
     def text(self, scene: Scene, width: int) -> str:
-        found = compare_at(scene, self._opposite)
+        found = compare_at(scene, self.kept.opposite)
         if not isinstance(found, str):
             Measuring(found).run_through()
         search = None if self._shown is None else self.searches.found[self._shown]
         said = search if isinstance(search, StageSearch) else None
         return compare_text(found, said, scene.moment.step, scene.glyphs, width)
-
-
-def _about(parent: str | None, at: int | None, prompt_tokens: int) -> str:
-    return f"a fork of {parent} at {at}" if parent is not None else f"{prompt_tokens} prompt tokens"
 
 
 __all__ = ["CompareView"]

@@ -36,7 +36,7 @@ class Opposite:
         return "" if self.session is None else self.session.path.name
 
 
-@dataclass
+@dataclass(eq=False)
 class Comparison:
     """Request `one` of A beside `other` of B. `found` are the positions that have been compared so far."""
 
@@ -60,11 +60,23 @@ class Comparison:
     def same_session(self) -> bool:
         return self.a.session.path == self.b.session.path
 
+    def take_over(self, before: Comparison) -> None:
+        """Keep what was measured of the same two requests when there were fewer tokens."""
+        same = (self.one, self.other, self.a.session.path, self.b.session.path, self.a.branch, self.b.branch)
+        was = (before.one, before.other, before.a.session.path, before.b.session.path)
+        if same == (*was, before.a.branch, before.b.branch):
+            self.found.update(before.found)
+
     @property
     def comparable(self) -> range:
         """The positions that both chose from the same tokens before them."""
         stop = min(len(self.ids_a), len(self.ids_b))
         return range(self.start, stop if self.parts_at is None else min(stop, self.parts_at + 1))
+
+    def find(self, wanted: str, at: int, direction: int) -> int | None:
+        """The next position (1) or the one before (-1) whose token in A has `wanted` in it."""
+        order = range(at + 1, len(self.ids_a)) if direction > 0 else range(at - 1, -1, -1)
+        return next((index for index in order if wanted in self.a.text(self.ids_a[index])), None)
 
     def target(self, position: int | None) -> int | None:
         """Whose stages can be searched: the choice at `position` if both made it, else the first that differs."""
@@ -146,4 +158,11 @@ def kin_of(rows: Sequence[RequestRow], request: str) -> list[RequestRow]:
     return sorted((row for row in rows if row.request != request), key=near)
 
 
-__all__ = ["NOTHING_CHOSEN", "Comparison", "Opposite", "compare_at", "kin_of"]
+def about(row: RequestRow) -> str:
+    """A request in a few words, for a list to choose from."""
+    if row.parent is not None:
+        return f"a fork of {row.parent} at {row.at_position}"
+    return f"{row.prompt_tokens} prompt tokens"
+
+
+__all__ = ["NOTHING_CHOSEN", "Comparison", "Opposite", "about", "compare_at", "kin_of"]
