@@ -24,8 +24,11 @@ from sessions.export.report.timeline import decisions_part, steps_part
 VERSION: Final = 1
 DEFAULT_MB: Final = 25.0
 MB: Final = 1_000_000
-_LEAST_STEP_BYTES: Final = 40
-"""A step takes more than this, compressed; more steps than fit by this are not even looked at."""
+_PROBE_STEPS: Final = 5_000
+_CAUTION: Final = 0.95
+_WORTH_IT: Final = 1.2
+"""Steps are gathered anew only for so many times as many."""
+_FOREVER: Final = 1 << 62
 _MOST_NAMED: Final = 8
 _NOTES_BYTES: Final = 4_096
 """Room that is kept for saying what was left out."""
@@ -62,18 +65,28 @@ def _title(excerpt: Excerpt) -> str:
 
 
 def _fitting(excerpt: Excerpt, limit: int) -> tuple[Excerpt, Texts, dict[str, Any]]:
-    """The excerpt, or the first steps of it that fit, with the parts that no report is without."""
-    last = min(excerpt.last_step, excerpt.first_step + limit // _LEAST_STEP_BYTES)
+    """The excerpt, or the first steps of it that fit, with the parts that no report is without.
+
+    A few steps say how much room one takes, so that no more are looked at than will fit.
+    """
+    empty, found = len(page(_title(excerpt), {})), None
+    last = min(excerpt.last_step, excerpt.first_step + _PROBE_STEPS)
     while True:
         part = _until(excerpt, last)
         texts = Texts(part.session)
         data = _base(part, texts)
         size = len(page(_title(part), data))
         if size <= limit:
-            return part, texts, data
-        if last <= part.first_step:
+            found = part, texts, data
+            if last == excerpt.last_step:
+                return found
+        elif last == part.first_step:
             raise SessionError(f"one step takes {size / MB:.1f} MB: raise --max-mb, or choose --requests")
-        last = part.first_step + (last - part.first_step) // 2
+        steps = last - part.first_step + 1
+        guess = int(steps * max(0, limit - empty) / (size - empty) * _CAUTION)
+        if found is not None and guess < steps * _WORTH_IT:
+            return found
+        last = min(excerpt.last_step, part.first_step + max(guess, 1) - 1, last - 1 if size > limit else _FOREVER)
 
 
 def _until(excerpt: Excerpt, last: int) -> Excerpt:
