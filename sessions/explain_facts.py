@@ -88,10 +88,13 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """A request that could have been preempted instead, and what kept it: `priority` or `age`."""
+    """A request that could have been preempted instead, and what kept it: a higher priority, or its greater age.
+
+    Neither, where a scheduler chose otherwise.
+    """
 
     request: str
-    kept_by: Literal["priority", "age"]
+    kept_by: Literal["priority", "age"] | None
 
 
 @dataclass(frozen=True, slots=True)

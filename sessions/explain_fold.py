@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from engine import events as ev
 from engine.ids import SAMPLE_BITS, request_of, sibling_ids
 from engine.reasons import CacheOff, Diverged, MatchEnd, NeededBlocks, NeverComputed
-from engine.state import State
+from engine.state import Request, State
 from engine.tokens import TokenSource
 from sessions.explain_clock import StepClock
 from sessions.explain_draft import Draft
@@ -203,11 +203,9 @@ class Gatherer:
                 )
             )  # fmt: skip
 
-    def _spared(self, request: str, ids: Iterable[str]) -> tuple[Other, ...]:
-        victim, others = self.state.requests[request], (self.state.requests[id_] for id_ in ids)
-        return tuple(
-            Other(other.id, "priority" if other.priority > victim.priority else "age") for other in others
-        )
+    def _spared(self, request: str, others: Iterable[str]) -> tuple[Other, ...]:
+        victim = self.state.requests[request]
+        return tuple(Other(id_, _kept_by(self.state.requests[id_], victim)) for id_ in others)
 
     def _preempted(self, event: ev.Preempted) -> None:
         if draft := self._drafts.get(event.request):
@@ -296,6 +294,12 @@ class Gatherer:
         for id_, draft in self._drafts.items():
             if draft.failures and draft.failures[-1].step == event.step and draft.ending is None:
                 draft.waits.hold(self.state.requests[id_].wait, self._now, self._line)
+
+
+def _kept_by(other: Request, victim: Request) -> Literal["priority", "age"] | None:
+    if other.priority != victim.priority:
+        return "priority" if other.priority > victim.priority else None
+    return "age" if other.arrival < victim.arrival else None
 
 
 _Handler = Callable[[Gatherer, Any], None]

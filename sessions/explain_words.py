@@ -202,7 +202,8 @@ def _instead(preemption: Preemption) -> str:
         return ""
     older = [other.request for other in preemption.others if other.kept_by == "age"]
     higher = [other.request for other in preemption.others if other.kept_by == "priority"]
-    parts = []
+    rest = [other.request for other in preemption.others if other.kept_by is None]
+    parts = [_requests(rest)] if rest else []
     if older:
         parts.append(f"{_requests(older)}, which {'is' if len(older) == 1 else 'are'} older")
     if higher:

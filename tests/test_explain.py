@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -18,7 +19,7 @@ from engine.engine import Engine, StepFailedError
 from engine.forking import ForkSpec
 from engine.reasons import FinishDetail, Reason, WaitReason
 from sessions.explain import explain_requests, explain_run, harmless_text
-from sessions.explain_facts import JUST_PREEMPTED
+from sessions.explain_facts import JUST_PREEMPTED, Copies, Life, Other, Preemption
 from sessions.explain_history import History
 from sessions.explain_words import time_words, told, told_run
 from sessions.reader import Session
@@ -256,6 +257,35 @@ def test_samples_whose_leader_was_aborted_wait_for_the_next_one(tmp_path: Path) 
 
     said = sentences(recorded(tmp_path / "a.wbs", header(block_size=4, token_budget=4), drive), "2.2")
     assert said[1] == "It waited 6 steps (steps 1–6) for requests 2.0, then 2.1 to compute the prompt they share."
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        ([], ""),
+        ([Other("2", "age")], "; it went instead of request 2, which is older"),
+        (
+            [Other("2", "age"), Other("3", "age"), Other("1", "priority")],
+            "; it went instead of requests 2, 3, which are older, and of request 1, which has a higher priority",
+        ),
+        ([Other("9", None)], "; it went instead of request 9"),
+    ],
+)  # fmt: skip
+def test_why_nobody_else_was_preempted_reads_as(others: list[Other], words: str) -> None:
+    """A scheduler that chooses otherwise (by chance, say) is not said to go by age."""
+    preemption = Preemption(5, why_.NeededBlocks("1", 1, 0, 0, ()), tuple(others), 3, 12, 7, 4)
+    assert told(replace(LIFE, preemptions=(preemption,)), str)[1] == (
+        f"It was preempted in step 5 because request 1 needed 1 block while 0 were free and 0 evictable{words}."
+        " It gave up 3 blocks with the KV of 12 tokens; 4 of them were gone when it resumed in step 7."
+    )
+
+
+LIFE = Life(
+    request="4", arrival=3, priority=0, sample=0, samples=1, leader=None, fork=None, submitted_step=0,
+    prompt_tokens=9, output_tokens=2, max_tokens=8, temperature=0.0, waits=(), admissions=(), preemptions=(),
+    failures=(), copies=Copies(), phases=(), busy_ns=0, wall_ns=None, computed_tokens=12, recomputed_tokens=4,
+    ending=None,
+)  # fmt: skip
 
 
 def test_every_reason_to_wait_has_words_for_afterwards() -> None:
