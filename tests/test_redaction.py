@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+import sqlite3
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,6 +95,29 @@ def test_the_same_search_finds_the_texts_where_nothing_is_redacted(spiced, tmp_p
     for to, suffix in (("html", ".html"), ("csv", ".zip"), ("dot", ".dot"), ("sqlite", ".sqlite")):
         export_session(spiced, to, tmp_path / f"out{suffix}")
         assert any(b"secret" in data for data in everything_in(tmp_path / f"out{suffix}")), to
+
+
+def test_no_page_of_the_copy_holds_what_was_there_before(spiced, redacted) -> None:
+    def found_in(path: Path) -> list[str]:
+        data = path.read_bytes()
+        return [text for text in (*TEXTS, STOP) if "secret" in text and text.encode() in data]
+
+    assert found_in(spiced)
+    assert found_in(redacted) == []
+    assert not redacted.with_name("redacted.wbs-wal").exists()
+
+
+def test_code_that_a_session_brings_is_not_run(spiced, tmp_path) -> None:
+    copy = tmp_path / "copy.wbs"
+    shutil.copyfile(spiced, copy)
+    with sqlite3.connect(copy) as connection:
+        connection.execute(
+            "CREATE TRIGGER keep AFTER UPDATE ON tokens BEGIN"
+            " UPDATE requests SET state = old.text WHERE request = old.request; END"
+        )
+    redact(copy)
+    with Session.open(copy) as session:
+        assert {row.state for row in session.requests()} == {"FINISHED"}
 
 
 def test_structure_and_numbers_stay(spiced, redacted) -> None:
@@ -186,8 +210,6 @@ def test_what_nobody_thought_of_is_hidden() -> None:
 
 
 def test_a_damaged_session_is_refused_in_one_line(spiced, tmp_path) -> None:
-    import sqlite3
-
     shutil.copyfile(spiced, tmp_path / "bad.wbs")
     with sqlite3.connect(tmp_path / "bad.wbs") as connection:
         connection.execute('UPDATE events SET data = \'{"type":"token"}\' WHERE seq = 3')

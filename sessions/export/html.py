@@ -84,7 +84,7 @@ def _fitting(excerpt: Excerpt, limit: int) -> tuple[Excerpt, Texts, dict[str, An
             raise SessionError(f"one step takes {size / MB:.1f} MB: raise --max-mb, or choose --requests")
         steps = last - part.first_step + 1
         guess = int(steps * max(0, limit - empty) / (size - empty) * _CAUTION)
-        if found is not None and guess < steps * _WORTH_IT:
+        if found is not None and guess < (found[0].last_step - part.first_step + 1) * _WORTH_IT:
             return found
         last = min(excerpt.last_step, part.first_step + max(guess, 1) - 1, last - 1 if size > limit else _FOREVER)
 

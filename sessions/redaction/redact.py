@@ -73,6 +73,7 @@ def redact(path: Path) -> None:
         text = cache(vocabulary_of(before).token_text)
         events = EventRedactor(lambda token: len(text(token)))
         try:
+            _drop_code(connection)
             connection.execute("BEGIN IMMEDIATE")
             for rewrite in (
                 _rewrite_events, _rewrite_tokens, _rewrite_prompts, _rewrite_candidates, _rewrite_requests,
@@ -84,6 +85,23 @@ def redact(path: Path) -> None:
             connection.execute("COMMIT")
         except (DetailsError, LookupError, msgspec.MsgspecError, sqlite3.Error, TypeError) as error:
             raise SessionError(f"the session cannot be redacted: {error}") from error
+    _forget_old_pages(path)
+
+
+def _drop_code(connection: sqlite3.Connection) -> None:
+    """A session of ours has neither triggers nor views; one from elsewhere might act on what is rewritten."""
+    code = "SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view')"
+    for kind, name in connection.execute(code).fetchall():
+        quoted = name.replace('"', '""')
+        connection.execute(f'DROP {kind} "{quoted}"')
+
+
+def _forget_old_pages(path: Path) -> None:
+    """Leave one file in which no page holds what was there before."""
+    with closing(_connect(path)) as connection:
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("PRAGMA journal_mode = DELETE")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
