@@ -16,6 +16,7 @@ from torch import Tensor
 from engine.model.decoder import Decoder
 from engine.model.layer import Layer
 from engine.model.linear import Linear
+from engine.model.projection import Projection
 
 
 @dataclass(slots=True)
@@ -76,10 +77,10 @@ def _direction(decoder: Decoder, last: Tensor, token: int) -> Tensor:
 
 def _unembedding(decoder: Decoder, token: int) -> Tensor:
     """`[hidden]`: the token's row of the unembedding, whatever layout it is kept in."""
-    if decoder.config.tie_word_embeddings:
-        return decoder.embed[token]
     head = decoder.lm_head
-    return head.weight.to_dense()[token] if head.kernel == "packed" else head.weight[:, token]
+    if decoder.config.tie_word_embeddings and isinstance(head, Linear):
+        return decoder.embed[token]
+    return head.dense()[token]
 
 
 def _head_outputs(layer: Layer, out: Tensor) -> Tensor:
@@ -90,5 +91,5 @@ def _head_outputs(layer: Layer, out: Tensor) -> Tensor:
     return layer.o(alone.flatten(1)) - _bias(layer.o)
 
 
-def _bias(linear: Linear) -> Tensor | float:
+def _bias(linear: Projection) -> Tensor | float:
     return 0.0 if linear.bias is None else linear.bias

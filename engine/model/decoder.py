@@ -14,8 +14,8 @@ from engine.kv.pool import KVPool
 from engine.model.batch import Batch
 from engine.model.config import ModelConfig
 from engine.model.layer import Layer, Pass, Stages, replace
-from engine.model.linear import Kernel, Linear
 from engine.model.norm import RMSNorm
+from engine.model.projection import Projection
 from engine.model.rope import Rope
 from engine.model.stage_names import OUTSIDE
 
@@ -29,11 +29,11 @@ class Decoder:
     embed: Tensor
     layers: tuple[Layer, ...]
     final_norm: RMSNorm
-    lm_head: Linear
+    lm_head: Projection
     rope: Rope
 
     @property
-    def kernels(self) -> dict[str, Kernel]:
+    def kernels(self) -> dict[str, str]:
         """Which kernel each projection runs on; all layers are alike."""
         layer = self.layers[0]
         linears = {"qkv": layer.qkv, "o": layer.o, "gate_up": layer.gate_up, "down": layer.down}

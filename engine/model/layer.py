@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from engine.kv.pool import KVPool
 from engine.model.attention import attend, scores, span_kv
 from engine.model.batch import Batch
-from engine.model.linear import Linear
 from engine.model.norm import RMSNorm
+from engine.model.projection import Projection
 from engine.model.rope import rotate_
 
 Stage = tuple[int, str, Tensor]
@@ -43,13 +43,13 @@ class Layer:
     head_dim: int
     window: int | None
     attn_norm: RMSNorm
-    qkv: Linear
+    qkv: Projection
     q_norm: RMSNorm | None
     k_norm: RMSNorm | None
-    o: Linear
+    o: Projection
     mlp_norm: RMSNorm
-    gate_up: Linear
-    down: Linear
+    gate_up: Projection
+    down: Projection
 
     def stages(self, x: Tensor, run: Pass) -> Stages:
         """The residual stream `[tokens, hidden]` through this layer."""

@@ -36,6 +36,16 @@ class Linear:
         self.bias = bias
         self._apply = _plain if packed is None else _linear_packed
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that weight and bias take."""
+        return self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes)
+
+    def dense(self) -> Tensor:
+        """The weight, `[out, in]`."""
+        weight: Tensor = self.weight.to_dense() if self.kernel == "packed" else self.weight.t()
+        return weight
+
     def __call__(self, x: Tensor) -> Tensor:
         return self._apply(x, self.weight, self.bias)
 

@@ -16,14 +16,25 @@ from engine.model.decoder import Decoder
 from engine.model.layer import Layer
 from engine.model.linear import Linear
 from engine.model.norm import RMSNorm
+from engine.model.projection import MakeProjection, Place, Projection
 from engine.model.rope import Rope
+from engine.model.stage_names import OUTSIDE
 from engine.model.tensor_names import EMBED, FINAL_NORM, LM_HEAD, layer_prefix
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def load_decoder(folder: Path, dtype: torch.dtype | None = None) -> Decoder:
+def plain(_place: Place, weight: Tensor, bias: Tensor | None) -> Projection:
+    """A projection in the compute type."""
+    return Linear(weight, bias)
+
+
+def load_decoder(
+    folder: Path, dtype: torch.dtype | None = None, make_projection: MakeProjection = plain
+) -> Decoder:
     """The model in `folder`, computing in `dtype` (None: what its config says, else float32).
+
+    `make_projection` is called for every projection in turn, and may keep its weight in another form.
 
     Raises `ModelError` when the folder cannot be run. Headers are checked before anything is loaded, and
     files are mapped, so that a tensor takes memory as it is converted, one layer at a time.
@@ -32,15 +43,18 @@ def load_decoder(folder: Path, dtype: torch.dtype | None = None) -> Decoder:
     checkpoint = open_checkpoint(folder)
     checkpoint.check(config)
     with ExitStack() as stack:
-        reader = _Reader(checkpoint, dtype or DTYPES[config.dtype or "float32"], stack)
+        reader = _Reader(checkpoint, dtype or DTYPES[config.dtype or "float32"], stack, make_projection)
         return _decoder(config, reader)
 
 
 class _Reader:
     """Tensors of a checkpoint by name, in the compute dtype, copied: the file may change while we run."""
 
-    def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype, stack: ExitStack) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, dtype: torch.dtype, stack: ExitStack, make_projection: MakeProjection
+    ) -> None:
         self.dtype = dtype
+        self.make_projection = make_projection
         self.tensors = checkpoint.tensors
         self.location = checkpoint.location
         self.files: dict[Path, Any] = {
@@ -51,11 +65,11 @@ class _Reader:
         """The tensors of these names, one below the other."""
         return torch.cat([self._mapped(name).to(self.dtype) for name in names])
 
-    def linear(self, *names: str) -> Linear:
-        """One layer of several projections of the same input, their outputs side by side."""
+    def linear(self, place: Place, *names: str) -> Projection:
+        """One projection made of several of the same input, their outputs side by side."""
         biased = f"{names[0]}.bias" in self.tensors
         bias = self(*(f"{name}.bias" for name in names)) if biased else None
-        return Linear(self(*(f"{name}.weight" for name in names)), bias)
+        return self.make_projection(place, self(*(f"{name}.weight" for name in names)), bias)
 
     def _mapped(self, name: str) -> Tensor:
         tensor: Tensor = self.files[self.location[name]].get_tensor(name)
@@ -70,7 +84,9 @@ def _decoder(config: ModelConfig, read: _Reader) -> Decoder:
         embed=embed,
         layers=tuple(_layer(config, read, index) for index in range(config.layers)),
         final_norm=RMSNorm(read(FINAL_NORM), config.rms_norm_eps),
-        lm_head=Linear(embed if config.tie_word_embeddings else read(LM_HEAD)),
+        lm_head=read.make_projection(
+            Place(OUTSIDE, "lm_head"), embed if config.tie_word_embeddings else read(LM_HEAD), None
+        ),
         rope=Rope(config.rope, config.head_dim),
     )
 
@@ -89,11 +105,11 @@ def _layer(config: ModelConfig, read: _Reader, index: int) -> Layer:
         head_dim=config.head_dim,
         window=config.windows[index],
         attn_norm=norm("input_layernorm"),
-        qkv=read.linear(f"{attention}q_proj", f"{attention}k_proj", f"{attention}v_proj"),
+        qkv=read.linear(Place(index, "qkv"), f"{attention}q_proj", f"{attention}k_proj", f"{attention}v_proj"),
         q_norm=norm("self_attn.q_norm") if config.qk_norm else None,
         k_norm=norm("self_attn.k_norm") if config.qk_norm else None,
-        o=read.linear(f"{attention}o_proj"),
+        o=read.linear(Place(index, "o"), f"{attention}o_proj"),
         mlp_norm=norm("post_attention_layernorm"),
-        gate_up=read.linear(f"{mlp}gate_proj", f"{mlp}up_proj"),
-        down=read.linear(f"{mlp}down_proj"),
+        gate_up=read.linear(Place(index, "gate_up"), f"{mlp}gate_proj", f"{mlp}up_proj"),
+        down=read.linear(Place(index, "down"), f"{mlp}down_proj"),
     )
