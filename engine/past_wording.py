@@ -118,9 +118,9 @@ def preempted_for(reason: Reason, request: str, text: TokenText) -> str:
 
 
 ENDED: Final[Mapping[FinishDetail, str]] = {
-    "eos": "with the model's end token",
-    "stop_id": "with one of its stop ids",
-    "stop_string": "with one of its stop strings",
+    "eos": "by the model's end token",
+    "stop_id": "by one of its stop ids",
+    "stop_string": "by one of its stop strings",
     "max_tokens": "the most it asked for",
     "context": "when the model's context was full",
     "kv_full": "when it filled the whole KV pool",

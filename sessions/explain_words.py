@@ -275,9 +275,9 @@ def time_words(ns: int) -> str:
 
 
 def _ended(life: Life, ending: Ending) -> str:
-    after = plural(life.output_tokens, "token")
+    tokens = plural(life.output_tokens, "token")
     when = f"{'after' if ending.detail == 'aborted' else 'in'} step {ending.step}"
-    return f"It ended {when} ({ending.reason}) after {after}, {_how(ending)}."
+    return f"It ended {when} ({ending.reason}) with {tokens}, {_how(ending)}."
 
 
 def _how(ending: Ending) -> str:

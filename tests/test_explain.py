@@ -223,7 +223,7 @@ def test_failed_steps_are_told_with_what_they_cost(tmp_path: Path) -> None:
         "Step 4 failed with it in the batch, and was rolled back: RuntimeError: boom␛[31m.",
         "No token was computed again.",
         "It spent 2 steps in prefill, 2 steps in decode (T); T from its first step to its last.",
-        "It ended in step 4 (error) after 2 tokens, because its step failed again: RuntimeError: boom␛[31m.",
+        "It ended in step 4 (error) with 2 tokens, because its step failed again: RuntimeError: boom␛[31m.",
     ]
 
 
