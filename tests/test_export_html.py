@@ -262,3 +262,17 @@ def test_the_order_of_the_draw_is_by_processed_logit(spiced) -> None:
     after = about.candidates.values[-1]
     found = [after[place] for place in choices.order(about)]
     assert found == sorted(found, reverse=True)
+
+
+def test_as_many_steps_are_shown_as_fit(tmp_path, monkeypatch) -> None:
+    record_demo(tmp_path / "demo.wbs")
+    monkeypatch.setattr("sessions.export.html._PROBE_STEPS", 2)
+    assert export_session(tmp_path / "demo.wbs", "html", tmp_path / "whole.html") == ()
+    whole = (tmp_path / "whole.html").stat().st_size
+    shown = []
+    for megabytes in (whole * 0.93 / 1e6, whole * 0.96 / 1e6):
+        options = ExportOptions(max_mb=megabytes)
+        export_session(tmp_path / "demo.wbs", "html", tmp_path / "a.html", options, force=True)
+        shown.append(data_of((tmp_path / "a.html").read_text(encoding="utf-8"))["about"]["last_step"])
+    with Session.open(tmp_path / "demo.wbs") as session:
+        assert 3 < shown[0] < shown[1] <= session.last_step()
