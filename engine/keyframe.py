@@ -18,19 +18,16 @@ from typing import Any, Final
 import msgspec
 
 from engine.events import Work
-from engine.ids import request_code, request_of
-from engine.kv.blocks import NO_NODE
-from engine.kv.eviction import EvictionOrder
-from engine.kv.radix import ROOT, Ghost, Node, RadixTree
+from engine.ids import request_code
+from engine.kv.blocks import COLUMNS
+from engine.kv.ghosts import Ghosts, PackedGhosts
+from engine.kv.nodes import Nodes, PackedNodes
+from engine.kv.radix import RadixTree
 from engine.params import Policy, SamplingParams
 from engine.reasons import AwaitsPrefill, BehindOlder, WaitReason
 from engine.state import Request, RequestState, State, Totals
 
 PAGE: Final = 4096
-_BLOCK_COLUMNS: Final = {
-    "ref_count": "i", "fill": "i", "node": "i", "index": "i",
-    "writer": "q", "hash": "q", "last_use": "i", "hits": "i",
-}  # fmt: skip
 _GHOST_COLUMNS: Final = {"ghost_hash": "q", "ghost_step": "i", "ghost_for": "q"}
 _NODE_COLUMNS: Final = ("id", "parent", "start", "created_step", "length")
 
@@ -86,7 +83,7 @@ class _Scalars(msgspec.Struct, frozen=True):
 def pack(state: State) -> Columns:
     """`state` as columns. Cheap: copies of arrays, to be compressed and written elsewhere."""
     columns: Columns = {"scalars": msgspec.msgpack.encode(_scalars(state))}
-    for name in _BLOCK_COLUMNS:
+    for name in COLUMNS:
         columns.update(_pages(name, getattr(state.blocks, name)))
     columns.update(_pages("free", array("i", state.blocks.free), state.blocks.taken))
     columns["requests"] = msgspec.msgpack.encode([_request_row(r) for r in state.requests.values()])
@@ -107,7 +104,7 @@ def _scalars(state: State) -> _Scalars:
         state.blocks.num_blocks, state.blocks.block_size, state.evictable.policy.name, state.policy,
         state.branch, state.step,
         state.next_request, state.next_arrival, state.tree.next_id, state.blocks.cached, state.blocks.owned,
-        state.blocks.taken, state.tree.forgotten, state.totals, state.batch,
+        state.blocks.taken, state.tree.ghosts.forgotten, state.totals, state.batch,
     )  # fmt: skip
 
 
@@ -127,9 +124,10 @@ def _pack_tree(state: State) -> Columns:
 
 
 def _pack_ghosts(tree: RadixTree) -> Columns:
-    ghosts, gone = tree.ghosts.values(), tree.forgotten
+    known, gone = tree.ghosts.known, tree.ghosts.forgotten
+    ghosts = known.values()
     columns: Columns = {}
-    columns.update(_pages("ghost_hash", array("q", tree.ghosts), gone))
+    columns.update(_pages("ghost_hash", array("q", known), gone))
     columns.update(_pages("ghost_step", array("i", [ghost.step for ghost in ghosts]), gone))
     columns.update(_pages("ghost_for", array("q", [request_code(ghost.for_request) for ghost in ghosts]), gone))
     return columns
@@ -137,18 +135,17 @@ def _pack_ghosts(tree: RadixTree) -> Columns:
 
 def _unpack(columns: Mapping[str, bytes]) -> State:
     scalars = msgspec.msgpack.decode(columns["scalars"], type=_Scalars)
-    state = State(scalars.num_blocks, scalars.block_size, scalars.eviction, scalars.policy)
-    for name, code in _BLOCK_COLUMNS.items():
+    state = State(0, scalars.block_size, scalars.eviction, scalars.policy)  # columns come as they are
+    state.blocks.num_blocks = scalars.num_blocks
+    for name, code in COLUMNS.items():
         column = _column(columns, name, code)
         if len(column) != scalars.num_blocks:
             raise ValueError(f"{name} has {len(column)} entries for {scalars.num_blocks} blocks")
         setattr(state.blocks, name, column)
     state.blocks.free = deque(_column(columns, "free", "i"))
     state.blocks.cached, state.blocks.owned, state.blocks.taken = scalars.cached, scalars.owned, scalars.taken
-    _unpack_tree(state, columns)
-    state.tree.next_id, state.tree.forgotten = scalars.next_node, scalars.forgotten
-    _unpack_ghosts(state.tree, columns)
-    state.evictable = EvictionOrder(state.tree, state.blocks, state.evictable.policy)
+    state.tree.next_id = scalars.next_node
+    _unpack_tree(state, columns, scalars.forgotten)
     for row in msgspec.msgpack.decode(columns["requests"], type=list[_RequestRow]):
         _place(state, _request(row))
     state.waiting.sort()
@@ -158,26 +155,17 @@ def _unpack(columns: Mapping[str, bytes]) -> State:
     return state
 
 
-def _unpack_tree(state: State, columns: Mapping[str, bytes]) -> None:
-    rows = zip(*(_column(columns, f"node_{name}", "i") for name in _NODE_COLUMNS), strict=True)
-    blocks, at = _column(columns, "node_blocks", "i"), 0
-    for id_, parent, start, created, length in rows:
-        state.tree.nodes[id_] = Node(id_, parent, start, created, list(blocks[at : at + length]))
-        at += length
-    for node in state.tree.nodes.values():
-        if node.id != ROOT:
-            state.tree.nodes[node.parent].children[state.blocks.hash[node.blocks[0]]] = node.id
-    assert state.tree.nodes[ROOT].parent == NO_NODE
-
-
-def _unpack_ghosts(tree: RadixTree, columns: Mapping[str, bytes]) -> None:
-    """Blocks that were evicted together share their ghost."""
-    rows = zip(*(_column(columns, name, code) for name, code in _GHOST_COLUMNS.items()), strict=True)
-    ghost, code_of_ghost = Ghost(0, ""), -1
-    for hash_, step, code in rows:
-        if step != ghost.step or code != code_of_ghost:
-            ghost, code_of_ghost = Ghost(step, request_of(code)), code
-        tree.ghosts[hash_] = ghost
+def _unpack_tree(state: State, columns: Mapping[str, bytes], forgotten: int) -> None:
+    ids, parents, starts, created, lengths, blocks = (
+        _column(columns, f"node_{name}", "i") for name in (*_NODE_COLUMNS, "blocks")
+    )
+    packed = PackedNodes(ids, parents, starts, created, lengths, blocks)
+    packed.check(state.blocks.num_blocks)
+    state.tree.nodes = Nodes(state.blocks, packed)
+    ghosts = PackedGhosts(*(_column(columns, name, code) for name, code in _GHOST_COLUMNS.items()))
+    if not len(ghosts.hash) == len(ghosts.step) == len(ghosts.code):
+        raise ValueError("columns of ghosts differ in length")
+    state.tree.ghosts = Ghosts(ghosts, forgotten)
 
 
 def _request(row: _RequestRow) -> Request:
@@ -202,11 +190,9 @@ def _pages(name: str, column: array[int], gone: int = 0) -> Iterable[tuple[str, 
 
 
 def _column(columns: Mapping[str, bytes], name: str, code: str) -> array[int]:
-    column: array[int] = array(code)
-    page = 0
-    while (data := columns.get(f"{name}/{page}")) is not None:
-        column.frombytes(data)
-        page += 1
-    if page == 0:
+    pages: list[bytes] = []
+    while (data := columns.get(f"{name}/{len(pages)}")) is not None:
+        pages.append(data)
+    if not pages:
         raise KeyError(name)
-    return column
+    return array(code, b"".join(pages))

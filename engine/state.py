@@ -9,7 +9,8 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, insort
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -55,6 +56,10 @@ class Request:
     preemptions: int = 0
     failures: int = 0  # failed steps since its latest token
     wait: WaitReason | None = None  # why it was not scheduled, None when it was
+
+    def copy(self) -> Request:
+        """An independent copy."""
+        return replace(self, table=self.table.copy())
 
     @property
     def output_tokens(self) -> int:
@@ -112,6 +117,18 @@ class State:
     def at_start(cls, num_blocks: int, options: EngineOptions) -> State:
         """An empty engine under `options`."""
         return cls(num_blocks, options.block_size, options.eviction, options.policy)
+
+    def copy(self) -> State:
+        """An independent state, as this one is now; costs a few copies of arrays, whatever is in the tree."""
+        twin = copy(self)
+        twin.blocks = self.blocks.copy()
+        twin.tree = self.tree.copy(twin.blocks)
+        twin.evictable = EvictionOrder(twin.tree, twin.blocks, self.evictable.policy)
+        twin.requests = {id_: request.copy() for id_, request in self.requests.items()}
+        twin.waiting, twin.fronts = self.waiting.copy(), self.fronts.copy()
+        twin.running = {id_: twin.requests[id_] for id_ in self.running}
+        twin.totals = copy(self.totals)
+        return twin
 
     # -- the fold ------------------------------------------------------------------------------------
 

@@ -9,13 +9,19 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from copy import copy
+from typing import Final, Literal
 
 BlockState = Literal["free", "cached", "owned"]
 
 NO_NODE = -1
 NO_WRITER = -1
+COLUMNS: Final[Mapping[str, str]] = {
+    "ref_count": "i", "fill": "i", "node": "i", "index": "i",
+    "writer": "q", "hash": "q", "last_use": "i", "hits": "i",
+}  # fmt: skip
+"""The columns with an entry for each block, and the codes of their arrays."""
 
 
 class Blocks:
@@ -36,6 +42,14 @@ class Blocks:
         self.taken = 0  # from the free queue, since the start
         self.cached = 0
         self.owned = 0
+
+    def copy(self) -> Blocks:
+        """An independent copy."""
+        twin = copy(self)
+        for name in COLUMNS:
+            setattr(twin, name, getattr(self, name)[:])
+        twin.free = self.free.copy()
+        return twin
 
     def state(self, block: int) -> BlockState:
         if self.ref_count[block]:

@@ -51,27 +51,34 @@ def in_order(heap: Sequence[T]) -> Iterator[T]:
 
 
 class EvictionOrder:
-    """A lazy heap of leaves: entries that no longer hold are skipped, and dropped when they reach the top."""
+    """A lazy heap of leaves: entries that no longer hold are skipped, and dropped when they reach the top.
+
+    It is made from the tree when somebody first asks: whoever only folds never does.
+    """
 
     def __init__(self, tree: RadixTree, blocks: Blocks, policy: EvictionPolicy) -> None:
         self._tree = tree
         self._blocks = blocks
         self.policy = policy
-        self._heap: list[Entry] = []
-        for node in tree.nodes:
-            self.note(node)
+        self._heap: list[Entry] | None = None  # made when somebody asks
 
     def note(self, node_id: int) -> None:
         """The node may have become evictable."""
+        if self._heap is not None:
+            self._push(self._heap, node_id)
+
+    def _push(self, heap: list[Entry], node_id: int) -> None:
         node = self._tree.nodes.get(node_id)
         if node is None or (tail := self._tree.evictable_tail(node)) is None:
             return
-        heapq.heappush(self._heap, (self._key(node, tail), node_id))
-        if len(self._heap) > 64 + 4 * len(self._tree.nodes):
-            self._heap = sorted({entry for entry in self._heap if self._holds(entry)})
+        heapq.heappush(heap, (self._key(node, tail), node_id))
+        if len(heap) > 64 + 4 * len(self._tree.nodes):
+            heap[:] = sorted({entry for entry in heap if self._holds(entry)})
 
     def __iter__(self) -> Iterator[Entry]:
         """Evictable leaves as (key, node id), next one first."""
+        if self._heap is None:
+            self._heap = self._all()
         while self._heap and not self._holds(self._heap[0]):
             heapq.heappop(self._heap)
         previous: Entry | None = None
@@ -79,6 +86,12 @@ class EvictionOrder:
             if entry != previous and self._holds(entry):
                 yield entry
             previous = entry
+
+    def _all(self) -> list[Entry]:
+        heap: list[Entry] = []
+        for node in self._tree.nodes:
+            self._push(heap, node)
+        return heap
 
     def _key(self, node: Node, tail: int) -> Key:
         return self.policy.key(self._blocks.last_use[tail], node, tail, self._blocks)

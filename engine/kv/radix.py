@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import xxhash
 
 from engine.kv.blocks import NO_NODE, Blocks
+from engine.kv.ghosts import Ghost, Ghosts
+from engine.kv.nodes import ROOT, Node, Nodes
 
-ROOT = 0
+__all__ = ["ROOT", "Ghost", "Node", "RadixTree", "Walk", "chain_hash", "chain_hashes"]
+
 HASH_BITS = 53  # exact in every JSON reader; a hit is verified against the tokens anyway
 
 
@@ -37,22 +40,6 @@ def chain_hashes(tokens: Sequence[int], block_size: int) -> list[int]:
     return hashes
 
 
-@dataclass(slots=True)
-class Node:
-    """`blocks` follow each other from logical index `start` on; `children` by the hash of their first block."""
-
-    id: int
-    parent: int
-    start: int
-    created_step: int
-    blocks: list[int] = field(default_factory=list)
-    children: dict[int, int] = field(default_factory=dict)
-
-    @property
-    def stop(self) -> int:
-        return self.start + len(self.blocks)
-
-
 @dataclass(frozen=True, slots=True)
 class Walk:
     """How far a chain of hashes leads: `blocks` matched, ending `offset` blocks into `node`."""
@@ -62,23 +49,21 @@ class Walk:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ghost:
-    """A block that was evicted at `step` to make room for `for_request`."""
-
-    step: int
-    for_request: str
-
-
 class RadixTree:
     """Nodes by id, and the hashes of the latest evicted blocks."""
 
     def __init__(self, blocks: Blocks) -> None:
         self._blocks = blocks
-        self.nodes: dict[int, Node] = {ROOT: Node(ROOT, NO_NODE, 0, 0)}
+        self.nodes = Nodes(blocks)
+        self.nodes[ROOT] = Node(ROOT, NO_NODE, 0, 0)
         self.next_id = ROOT + 1
-        self.ghosts: dict[int, Ghost] = {}  # oldest first, at most num_blocks
-        self.forgotten = 0  # ghosts that had to make room, since the start
+        self.ghosts = Ghosts()
+
+    def copy(self, blocks: Blocks) -> RadixTree:
+        """The same tree over `blocks`, a copy of its own."""
+        twin = RadixTree(blocks)
+        twin.nodes, twin.ghosts, twin.next_id = self.nodes.copy(blocks), self.ghosts.copy(), self.next_id
+        return twin
 
     @property
     def root(self) -> Node:
@@ -105,19 +90,20 @@ class RadixTree:
     def append(self, node: int, parent: int, created: bool, blocks: Sequence[int], step: int) -> None:
         """Add full `blocks`, whose hashes are set, at the end of `node`, or as a new child of `parent`."""
         if created:
-            above = self.nodes[parent]
+            above = self.nodes.own(parent)
             assert node == self.next_id, "node ids are given out in order"
             self.nodes[node] = Node(node, parent, above.stop, step)
             above.children[self._blocks.hash[blocks[0]]] = node
             self.next_id += 1
-        assert not self.nodes[node].children
-        self.nodes[node].blocks.extend(blocks)
+        leaf = self.nodes.own(node)
+        assert not leaf.children
+        leaf.blocks.extend(blocks)
         for block in blocks:
             self._blocks.node[block] = node
 
     def split(self, node: int, child: int, at: int, step: int) -> None:
         """`node` keeps its first `at` blocks; the rest and its children move to the new node `child`."""
-        upper = self.nodes[node]
+        upper = self.nodes.own(node)
         assert 0 < at < len(upper.blocks)
         assert child == self.next_id
         lower = Node(child, node, upper.start + at, step, upper.blocks[at:], upper.children)
@@ -128,28 +114,21 @@ class RadixTree:
         for block in lower.blocks:
             self._blocks.node[block] = child
         for below in lower.children.values():
-            self.nodes[below].parent = child
+            self.nodes.own(below).parent = child
 
     def trim(self, node: int, blocks: Sequence[int], ghost: Ghost) -> None:
         """Evict `blocks`, the tail of leaf `node`, last one first; an empty node disappears."""
-        leaf = self.nodes[node]
+        leaf = self.nodes.own(node)
         assert not leaf.children, f"node {node} is not a leaf"
         for block in blocks:
             assert leaf.blocks[-1] == block, f"block {block} is not the tail of node {node}"
             hash_ = self._blocks.hash[block]
             if len(leaf.blocks) == 1:
-                del self.nodes[leaf.parent].children[hash_]
+                del self.nodes.own(leaf.parent).children[hash_]
                 del self.nodes[node]
             leaf.blocks.pop()
-            self._remember(hash_, ghost)
+            self.ghosts.remember(hash_, ghost, self._blocks.num_blocks)
             self._blocks.evict(block)
-
-    def _remember(self, hash_: int, ghost: Ghost) -> None:
-        self.ghosts.pop(hash_, None)
-        self.ghosts[hash_] = ghost
-        if len(self.ghosts) > self._blocks.num_blocks:
-            del self.ghosts[next(iter(self.ghosts))]
-            self.forgotten += 1
 
     def evictable_tail(self, node: Node) -> int | None:
         """The block of `node` that could be evicted next, None when it is no leaf or is held."""
