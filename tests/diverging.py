@@ -38,7 +38,7 @@ def jobs_of(ids: Sequence[int], chunk: int, decodes: int, others: int = 0) -> li
     """A prompt in chunks, then `decodes` tokens one by one, beside `others` requests that do the same."""
     prompt = len(ids) - decodes
     pieces = [*chunks_of(prompt, chunk), *[1] * decodes]
-    tables = [TABLE, *(tuple(range(10 * (n + 3), 10 * (n + 3) + 10)) for n in range(others))]
+    tables = [TABLE, *(tuple(range(10 * (n + 5), 10 * (n + 5) + 10)) for n in range(others))]
     jobs, start = [], 0
     for tokens in pieces:
         slices = [part(str(n + 1), ids, start, tokens, table) for n, table in enumerate(tables)]

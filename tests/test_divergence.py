@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -300,6 +301,63 @@ def test_another_type_differs_by_rounding_only(
     assert result.first is not None
     assert (result.first.layer, result.first.stage) == (OUTSIDE, "embed")
     assert not result.first.beyond_rounding
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_random_model_and_schedule_is_blamed(seed: int, tmp_path: Path) -> None:
+    """Whatever the size of the weights, whatever the batches: what differs is rounding."""
+    choose = random.Random(seed)
+    family, heads, head_dim = (
+        choose.choice(["llama", "qwen2", "qwen3"]),
+        choose.choice([4, 6]),
+        choose.choice([8, 16]),
+    )
+    shape = {"hidden_size": heads * head_dim, "num_attention_heads": heads, "head_dim": head_dim}
+    model = save_model(tmp_path, family, **shape)
+    torch.manual_seed(seed)
+    size = choose.choice([0.02, 0.1, 1.0])
+    for parameter in model.parameters():
+        vector = parameter.ndim == 1
+        torch.nn.init.normal_(parameter, mean=1.0 if vector else 0.0, std=0.1 if vector else size)
+    model.save_pretrained(tmp_path)
+    ids = token_ids(30, seed)
+
+    for dtypes in ((None, None), (None, torch.bfloat16), (torch.bfloat16, torch.bfloat16), (None, torch.float16)):
+        runs = [
+            rebuilt(
+                load_decoder(tmp_path, dtype),
+                jobs_of(ids, choose.choice([1, 9, 30]), 6, choose.choice([0, 3])),
+                29,
+            )
+            for dtype in dtypes
+        ]
+        result = search(runs[0], runs[1])
+        assert result.first is None or not result.first.beyond_rounding, (dtypes, result.first)
+
+
+IN_TWO_BYTES = [
+    fault for fault in FAULTS if fault[1] in (wrong_rope_scale, wrong_q_norm) or fault[3] == "resid_mid"
+]
+
+
+@pytest.mark.parametrize(
+    ("family", "plant", "layer", "stage"),
+    [
+        *IN_TWO_BYTES,
+        ("qwen3", attention(2, transposed=True), 2, "attn_out"),
+        ("llama", lambda right: with_fault(right, 1, "mlp_out", gelu_instead_of_silu), 1, "mlp_out"),
+    ],
+)
+def test_faults_are_found_in_two_bytes_too(
+    family: str, plant: Callable[[Decoder], Decoder], layer: int, stage: str, tmp_path: Path
+) -> None:
+    save_model(tmp_path, family, head_dim=8)
+    right = load_decoder(tmp_path, torch.bfloat16)
+
+    first = found(right, plant(right)).first
+
+    assert first is not None
+    assert (first.layer, first.stage, first.beyond_rounding) == (layer, stage, True)
 
 
 def test_equal_runs_have_no_first_stage(decoders: Families) -> None:
