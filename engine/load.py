@@ -14,6 +14,7 @@ from engine.execution import limits_of
 from engine.executor import TorchExecutor
 from engine.kv.pool import KVPool
 from engine.model.config import ModelConfig, read_config
+from engine.model.invariant import invariant
 from engine.model.weights import DTYPES, load_decoder
 from engine.params import MIB, EngineOptions, OptionError
 from engine.timeline import Timeline
@@ -49,6 +50,8 @@ def load(
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     decoder = load_decoder(folder, DTYPES[dtype])
+    if options.invariant:
+        decoder = invariant(decoder)
     pool = KVPool(config, num_blocks, options.block_size, DTYPES[dtype])
     executor = TorchExecutor(decoder, pool, options.seed, capture)
     sink = make_sink(executor)

@@ -118,7 +118,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
     """How the engine runs. Sizes are in blocks, tokens or bytes as the names say.
 
     `capture` says which tensors of the rows that choose tokens go to the sink: specs as `engine.capture` reads
-    them.
+    them. `invariant`: a row's logits do not depend on the batch it is computed in, at the price of speed.
     """
 
     dtype: DTypeName = "auto"
@@ -135,6 +135,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
     seed: int = 0
     threads: int | None = None
     capture: tuple[str, ...] = ()
+    invariant: bool = False
 
     def __post_init__(self) -> None:
         _require(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from engine.model.reads import Read, decode_read, prefill_read
 from engine.model.span import Span, span_slots
 
 __all__ = ["Batch", "Span", "span_slots"]
+
+T = TypeVar("T")
 
 SMALL_READ_TOKENS = 256
 """Up to here decodes of any length share one call: a call costs more than the padding."""
@@ -32,6 +35,7 @@ class Batch:
     first_rows: tuple[int, ...]
     """The first row of each span."""
     _reads: dict[int | None, tuple[Read, ...]] = field(default_factory=dict)
+    _made: dict[Hashable, Any] = field(default_factory=dict)
 
     @staticmethod
     def build(spans: Sequence[Span], token_ids: Sequence[int], block_size: int) -> Batch:
@@ -89,6 +93,13 @@ class Batch:
         if reads is None:
             reads = self._reads[window] = tuple(self._make_reads(window, dtype))
         return reads
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` returns; it is called once a batch and `key`, for what layers share."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: T = self._made[key]
+        return made
 
     def _make_reads(self, window: int | None, dtype: torch.dtype) -> Iterator[Read]:
         decodes: dict[int, list[int]] = {}

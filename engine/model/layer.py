@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +21,23 @@ Stage = tuple[int, str, Tensor]
 
 Stages = Generator[Stage, Tensor | None, Tensor]
 """Yields stages, takes a replacement or None for each, returns the result."""
+
+
+def gated(gate: Tensor, up: Tensor) -> Tensor:
+    """`silu(gate) * up`, all `[rows, intermediate]`."""
+    return F.silu(gate).mul_(up)
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How a layer computes what is neither a projection nor a norm; all layers of a model do it alike."""
+
+    rotate: Callable[[Tensor, Tensor, Tensor], None]
+    attend: Callable[[Tensor, KVPool, int, Batch, int | None], Tensor]
+    gate: Callable[[Tensor, Tensor], Tensor]
+
+
+FAST = Ways(rotate_, attend, gated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +67,7 @@ class Layer:
     mlp_norm: RMSNorm
     gate_up: Projection
     down: Projection
+    ways: Ways = FAST
 
     def stages(self, x: Tensor, run: Pass) -> Stages:
         """The residual stream `[tokens, hidden]` through this layer."""
@@ -70,7 +88,7 @@ class Layer:
         replace(k, (yield i, "k", k))
         replace(v, (yield i, "v", v))
 
-        rotate_(qkv[:, : heads + kv_heads], run.cos, run.sin)
+        self.ways.rotate(qkv[:, : heads + kv_heads], run.cos, run.sin)
         replace(q, (yield i, "q_rot", q))
         replace(k, (yield i, "k_rot", k))
         run.pool.write(i, run.batch.write_slots, qkv[:, heads:].view(-1, 2, kv_heads, self.head_dim))
@@ -78,7 +96,7 @@ class Layer:
         if i in run.explicit:
             out = yield from self._explicit_attention(q, run)
         else:
-            out = attend(q, run.pool, i, run.batch, self.window)
+            out = self.ways.attend(q, run.pool, i, run.batch, self.window)
         replace(out, (yield i, "attn_out", out))
         h = self.o(out.flatten(1))
         replace(h, (yield i, "attn_proj", h))
@@ -106,7 +124,7 @@ class Layer:
         gate, up = self.gate_up(h).chunk(2, dim=-1)
         replace(gate, (yield i, "gate", gate))
         replace(up, (yield i, "up", up))
-        h = self.down(F.silu(gate).mul_(up))
+        h = self.down(self.ways.gate(gate, up))
         replace(h, (yield i, "mlp_out", h))
         x = x + h
         replace(x, (yield i, "resid_post", x))

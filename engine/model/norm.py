@@ -20,6 +20,10 @@ class RMSNorm:
         self._eps = torch.tensor(eps)
         self._per_item = 1.0 / len(weight)
 
+    @property
+    def eps(self) -> float:
+        return float(self._eps)
+
     def __call__(self, x: Tensor) -> Tensor:
         length = torch.linalg.vector_norm(x, 2, -1, keepdim=True, dtype=torch.float32)
         scale = torch.addcmul(self._eps, length, length, value=self._per_item).rsqrt_()

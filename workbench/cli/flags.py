@@ -57,6 +57,13 @@ class EngineFlags:
     eviction: Annotated[Literal["lru"] | None, _engine("What leaves the cache first.", "lru")] = None
     seed: Annotated[int | None, _number(_engine("Seed of the requests that have none.", "0"))] = None
     threads: Annotated[int | None, _number(_engine("Threads of the forward pass.", "one a core"))] = None
+    invariant: Annotated[
+        bool | None,
+        typer.Option(
+            "--invariant", help="Compute every row alike, whatever its batch: slower.", show_default="off",
+            rich_help_panel="Engine",
+        ),
+    ] = None  # fmt: skip
     capture: Annotated[
         list[str] | None,
         typer.Option(
