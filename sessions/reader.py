@@ -23,13 +23,14 @@ from sessions.records import Branch, Decision, EventRow
 from sessions.requests import RequestQueries
 from sessions.schema import TABLES
 from sessions.seek import Seeker, last_seq
+from sessions.stop_queries import StopQueries
 from sessions.tensors import TensorQueries
 from sessions.vocabulary import Vocabulary, is_redacted, vocabulary_of
 
 __all__ = ["EventFilter", "EventView", "Session", "Table"]
 
 
-class Session(RequestQueries, BlockQueries, TensorQueries):
+class Session(RequestQueries, BlockQueries, TensorQueries, StopQueries):
     """A recorded run, opened read-only. Use one from one thread at a time; `reopen` gives another thread its own.
 
     No transaction is held between calls: `refresh` tells whether the writer has added something. Any

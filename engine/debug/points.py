@@ -30,6 +30,7 @@ class Point:
     only: When | None = None
     enabled: bool = True
     ignore: int = 0
+    let_pass: int = 0  # how many hits `ignore` was set to
     hits: int = 0
     commands: tuple[str, ...] = ()
     memory: dict[str | None, Value] = field(default_factory=dict)
@@ -85,7 +86,7 @@ class Point:
             expression="" if self.expression is None else self.expression.source,
             layer=None if self.place is None else self.place[0],
             stage=None if self.place is None else self.place[1], event=self.event, request=self.request,
-            ignore=self.ignore, hits=self.hits, commands=self.commands,
+            ignore=self.ignore, let_pass=self.let_pass, hits=self.hits, commands=self.commands,
         )  # fmt: skip
 
 

@@ -54,7 +54,7 @@ class Stop(msgspec.Struct, frozen=True):
 
 
 class PointInfo(msgspec.Struct, frozen=True):
-    """A point as `info breakpoints` lists it. `ignore` hits are still to be let pass."""
+    """A point as `info breakpoints` lists it. `ignore` hits are still to be let pass, of `let_pass` in all."""
 
     number: int
     kind: Literal["break", "watch", "catch"]
@@ -68,6 +68,7 @@ class PointInfo(msgspec.Struct, frozen=True):
     ignore: int
     hits: int
     commands: tuple[str, ...] = ()
+    let_pass: int = 0
 
 
 class Shown(msgspec.Struct, frozen=True):

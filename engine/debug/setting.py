@@ -53,7 +53,7 @@ class Setting:
             case do.Condition(number=number, condition=condition):
                 return self._condition(points[number], condition)
             case do.Ignore(number=number, count=count):
-                points[number].ignore = count
+                points[number].ignore = points[number].let_pass = count
                 lines = (f"the next {count} hits of point {number} are let pass",)
             case do.Delete(numbers=numbers):
                 points.delete(numbers)
