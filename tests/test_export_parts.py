@@ -173,3 +173,21 @@ def test_the_document_names_every_format_option_and_field(demo, tmp_path) -> Non
     export_session(demo, "html", tmp_path / "a.html")
     for field in data_of((tmp_path / "a.html").read_text(encoding="utf-8")):
         assert f"`{field}`" in text, field
+
+
+@pytest.mark.parametrize("redact", [False, True])
+@pytest.mark.parametrize("submitted", [False, True])
+def test_a_session_without_a_step_can_be_exported(tmp_path, redact, submitted) -> None:
+    writer = writer_on(tmp_path / "run.wbs", DEMO_HEADER)
+    if submitted:
+        engine_on(writer, DEMO_HEADER).submit(spec(range(5), 3))
+    writer.close()
+    for to in ("html", "jsonl", "perfetto", "csv", "sqlite", "dot"):
+        options = ExportOptions(redact=redact)
+        export_session(tmp_path / "run.wbs", to, tmp_path / "out.zip", options, force=True)
+    export_session(tmp_path / "run.wbs", "html", tmp_path / "a.html", ExportOptions(redact=redact))
+    data = data_of((tmp_path / "a.html").read_text(encoding="utf-8"))
+    assert len(data["requests"]) == submitted
+    for to in ("safetensors", "asciicast"):
+        with pytest.raises(SessionError, match="no captured tensors|0 frames"):
+            export_session(tmp_path / "run.wbs", FORMATS[to], tmp_path / "none", ExportOptions(redact=redact))
