@@ -189,5 +189,5 @@ def test_a_session_without_a_step_can_be_exported(tmp_path, redact, submitted) -
     data = data_of((tmp_path / "a.html").read_text(encoding="utf-8"))
     assert len(data["requests"]) == submitted
     for to in ("safetensors", "asciicast"):
-        with pytest.raises(SessionError, match="no captured tensors|0 frames"):
+        with pytest.raises(SessionError, match=r"no captured tensors|0 frames"):
             export_session(tmp_path / "run.wbs", FORMATS[to], tmp_path / "none", ExportOptions(redact=redact))
