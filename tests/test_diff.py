@@ -155,6 +155,18 @@ def test_another_type_differs_by_rounding(
     assert not any(each["beyond"] for each in found["search"]["divergence"]["stages"])
 
 
+def test_an_invariant_run_is_rebuilt_with_its_own_kernels(
+    together: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = run(folder / "invariant.wbs", invariant=True)
+
+    code, found = diff(capsys, together, other, at="2:22")
+
+    assert code == 0
+    assert (found["search"]["a"]["worst"], found["search"]["b"]["worst"]) == (0, 0)
+    assert not any(each["beyond"] for each in found["search"]["divergence"]["stages"])
+
+
 def test_transformers_agrees(together: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, found = diff(capsys, together, reference="transformers")
 

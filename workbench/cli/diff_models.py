@@ -30,7 +30,7 @@ class Models:
 
     given: Path | None = None
     _given: Fingerprint | None = None
-    _decoders: dict[tuple[str, str, str], Decoder] = field(default_factory=dict)
+    _decoders: dict[tuple[str, str, str, bool], Decoder] = field(default_factory=dict)
 
     def folder(self, header: Header) -> Path:
         """The folder of a session's model. Raises ModelMissingError where it is gone, or another one now."""
@@ -47,12 +47,14 @@ class Models:
             )
 
     def decoder(self, header: Header) -> Decoder:
-        """The model of a session, in the type it ran in."""
+        """The model of a session, in the type and with the kernels it ran with."""
+        from engine.model.invariant import invariant
         from engine.model.weights import DTYPES, load_decoder
 
-        key = (header.config_sha256, header.weights_sha256, header.dtype)
+        key = (header.config_sha256, header.weights_sha256, header.dtype, header.options.invariant)
         if key not in self._decoders:
-            self._decoders[key] = load_decoder(self.folder(header), DTYPES[header.dtype])
+            decoder = load_decoder(self.folder(header), DTYPES[header.dtype])
+            self._decoders[key] = invariant(decoder) if header.options.invariant else decoder
         return self._decoders[key]
 
     def _is_given(self, header: Header) -> bool:
