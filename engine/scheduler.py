@@ -63,7 +63,7 @@ class Scheduler:
 
     def plan(self, state: State) -> Plan:
         """The next step from `state`; an empty batch when nothing can run."""
-        return _Planning(self, state).run()
+        return Planning(self, state).run()
 
     def hashes_of(self, request: Request, block_size: int) -> list[int]:
         """Chained hashes of the full blocks of the request's tokens, kept until it is forgotten."""
@@ -123,7 +123,7 @@ class _HeadStart:
     source: str | MatchEnd
 
 
-class _Planning:
+class Planning:
     """One plan in the making."""
 
     def __init__(self, scheduler: Scheduler, state: State) -> None:
@@ -217,7 +217,7 @@ class _Planning:
     def _give_block(self, request: Request, room: Room) -> None:
         size = self._state.blocks.block_size
         index, used = divmod(request.computed, size)
-        self._evict(room.victims, request)
+        self._evict(room.victims, request.id)
         self._overlay.take(room, request.id)
         if index == len(request.table):
             self._emit(ev.Allocated, request=request.id, index=index, blocks=room.blocks)
@@ -301,7 +301,7 @@ class _Planning:
         self._emit_start(request, start)
         room = self._overlay.find(need)
         assert isinstance(room, Room)
-        self._evict(room.victims, request)
+        self._evict(room.victims, request.id)
         self._overlay.take(room, request.id)
         self._emit_own(request, start, room.blocks)
         self._emit(
@@ -368,7 +368,7 @@ class _Planning:
         budget = self._options.token_budget
         return TokenBudgetSpent(need, budget - self._left, budget)
 
-    def _evict(self, victims: Sequence[Victim], request: Request) -> None:
+    def _evict(self, victims: Sequence[Victim], for_request: str) -> None:
         columns = self._state.blocks
         for node, group in groupby(victims, key=lambda victim: victim.node):
             blocks = tuple(victim.block for victim in group)
@@ -380,7 +380,7 @@ class _Planning:
                 hits=sum(columns.hits[block] for block in blocks),
                 last_use_step=max(map(self._overlay.last_use, blocks)),
                 policy=self._state.evictable.policy.name,
-                for_request=request.id,
+                for_request=for_request,
             )
 
     def _emit(self, kind: Callable[..., ev.Event], **fields: object) -> None:

@@ -32,7 +32,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "qwen3": {"head_dim": 24, "intermediate_size": 83},
     "mistral": {"sliding_window": 7, "num_key_value_heads": 6},
 }
-"""Grouped-query attention in all but the last; windows in some layers and in all; sizes that 8 does not divide."""
+"""Grouped-query attention in all but the last; windows in some layers and in all; sizes 8 does not divide."""
 
 
 @cache
