@@ -14,7 +14,8 @@ from sessions.export import ExportOptions, export_session
 from sessions.reader import Session
 from tests.browser import CHROMIUM, WHY_NOT, Page, browser
 from tests.exported import attention, record_spiced
-from tests.recorded import record_demo
+from tests.recorded import DEMO_HEADER, engine_on, record_demo, writer_on
+from tests.scripted import spec
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=WHY_NOT)
 
@@ -163,3 +164,25 @@ def test_what_was_left_out_is_shown(page, folder) -> None:
     assert "redacted" in notes
     assert "larger than --max-mb 0.1" in notes
     assert "secret" not in page.value("document.documentElement.outerHTML")
+
+
+def test_of_many_requests_those_around_the_selected_one_are_shown(page, tmp_path) -> None:
+    writer = writer_on(tmp_path / "many.wbs", DEMO_HEADER)
+    engine = engine_on(writer, DEMO_HEADER)
+    for number in range(260):
+        engine.submit(spec([number % 40, 3], 2))
+        engine.step()
+    engine.run()
+    writer.close()
+    export_session(tmp_path / "many.wbs", "html", tmp_path / "many.html")
+    page.open(tmp_path / "many.html", "#request=130")
+    assert page.text("#gantt-says") == "60 of 260 requests, 100 to 159."
+    assert page.value("document.querySelectorAll('.request').length") == 200
+    assert page.text(".request[aria-current] b") == "130"
+    assert page.text("#requests").startswith("29 requests before")
+    assert page.text("#requests").endswith("31 requests after")
+    assert page.value("document.getElementById('gantt').clientHeight") < 1_200
+    click = "new MouseEvent('click', {clientX: box.left + 200, clientY: box.top + 18 * 5 + 9})"
+    gantt = "const g = document.getElementById('gantt'), box = g.getBoundingClientRect();"
+    page.value(f"{{{gantt} g.dispatchEvent({click})}}")
+    page.wait_for("document.querySelector('.request[aria-current] b').textContent === '105'")

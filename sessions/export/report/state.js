@@ -46,6 +46,18 @@ function moveRequest(by) {
   if (next) select({ request: next.request });
 }
 
+/** At most `most` requests in a row: those around `index`. */
+function around(index, most) {
+  const all = record.requests;
+  const first = Math.max(0, Math.min(index - Math.floor(most / 2), all.length - most));
+  return { first, requests: all.slice(first, first + most) };
+}
+
+/** Where the selected request is, 0 where none is selected. */
+function requestIndex() {
+  return Math.max(0, record.requests.findIndex((each) => each.request === now.request));
+}
+
 function moveStep(by) {
   const steps = record.steps.step;
   const index = record.stepIndex.get(now.step) ?? 0;

@@ -8,8 +8,11 @@ const LEGENDS = {
   nothing: "Not shaded.",
 };
 
+const MOST_LISTED = 200;
+
 function drawRequests() {
-  const items = record.requests.map((request) =>
+  const { first, requests } = around(requestIndex(), MOST_LISTED);
+  const items = requests.map((request) =>
     el(
       "button",
       {
@@ -24,7 +27,11 @@ function drawRequests() {
       el("small", {}, `${request.prompt_tokens} + ${request.output_tokens} tokens, ${request.cached_tokens} cached`),
     ),
   );
-  fill(byId("requests"), ...(items.length ? items : [el("p", { class: "empty" }, "No requests in these steps.")]));
+  const more = (number, where) => (number > 0 ? el("p", { class: "empty" }, `${count(number, "request")} ${where}`) : null);
+  const none = items.length ? null : el("p", { class: "empty" }, "No requests in these steps.");
+  const after = record.requests.length - first - requests.length;
+  fill(byId("requests"), more(first, "before"), ...items, more(after, "after"), none);
+  scrollTo(byId("requests"), byId("requests").querySelector("[aria-current]"));
 }
 
 function ending(request) {
@@ -99,9 +106,17 @@ function markToken() {
   if (!span) return text.removeAttribute("aria-activedescendant");
   span.setAttribute("aria-selected", "true");
   text.setAttribute("aria-activedescendant", span.id);
-  const [box, inside] = [span.getBoundingClientRect(), text.getBoundingClientRect()];
-  if (box.top < inside.top) text.scrollTop -= inside.top - box.top + 24;
-  if (box.bottom > inside.bottom) text.scrollTop += box.bottom - inside.bottom + 24;
+  scrollTo(text, span);
+}
+
+/** Scroll `inside` until `part` shows; the page stays where it is. */
+function scrollTo(inside, part) {
+  if (!part) return;
+  const [box, frame] = [part.getBoundingClientRect(), inside.getBoundingClientRect()];
+  if (box.top < frame.top) inside.scrollTop -= frame.top - box.top + 24;
+  if (box.bottom > frame.bottom) inside.scrollTop += box.bottom - frame.bottom + 24;
+  if (box.left < frame.left) inside.scrollLeft -= frame.left - box.left + 24;
+  if (box.right > frame.right) inside.scrollLeft += box.right - frame.right + 24;
 }
 
 /** The token above or below the selected one. */

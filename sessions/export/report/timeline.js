@@ -2,6 +2,7 @@
 
 const LABEL = 52;
 const ROW = 18;
+const MOST_ROWS = 60;
 const SERIES_HEIGHT = 46;
 const view = { first: null, last: null };
 
@@ -37,9 +38,21 @@ function drawTimeline() {
   drawSeries();
 }
 
+/** The requests that are drawn: all, or those around the selected one, or around one that is there at the step. */
+function ganttRequests() {
+  const there = (request) =>
+    request.phases.some(([, first, last]) => first <= now.step && (last === null || last >= now.step));
+  const selected = requestIndex();
+  const alive = record.requests.length <= MOST_ROWS || there(record.requests[selected]);
+  const centre = alive ? selected : record.requests.findIndex(there);
+  return around(centre < 0 ? selected : centre, MOST_ROWS).requests;
+}
+
 function drawGantt() {
   const canvas = byId("gantt");
-  const rows = record.requests;
+  const rows = ganttRequests();
+  const all = record.requests.length;
+  byId("gantt-says").textContent = rows.length < all ? `${rows.length} of ${all.toLocaleString("en")} requests, ${rows[0].request} to ${rows[rows.length - 1].request}.` : "";
   const { width, wide, x } = axis(canvas);
   const height = rows.length * ROW + 20;
   const context = contextOf(canvas, width, height);
@@ -210,7 +223,7 @@ function clicked(event) {
   const box = canvas.getBoundingClientRect();
   const step = view.first + Math.floor((event.clientX - box.left - LABEL) / wide);
   const changes = record.stepIndex.has(step) ? { step } : {};
-  const request = canvas.id === "gantt" ? record.requests[Math.floor((event.clientY - box.top) / ROW)] : undefined;
+  const request = canvas.id === "gantt" ? ganttRequests()[Math.floor((event.clientY - box.top) / ROW)] : undefined;
   if (request && request.request !== now.request) changes.request = request.request;
   select(changes);
 }
