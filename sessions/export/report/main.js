@@ -74,6 +74,7 @@ function redraw() {
   drawTimeline();
   drawMemory();
   drawAttention();
+  markToken();
 }
 
 function redrawChanged(changed) {
