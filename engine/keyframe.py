@@ -114,7 +114,7 @@ def _request_row(request: Request) -> _RequestRow:
 
 
 def _pack_tree(state: State) -> Columns:
-    nodes = state.tree.nodes.values()
+    nodes = list(state.tree.nodes.values())
     columns: Columns = {}
     for name in _NODE_COLUMNS[:-1]:
         columns.update(_pages(f"node_{name}", array("i", (getattr(node, name) for node in nodes))))

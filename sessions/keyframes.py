@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +19,10 @@ from sessions.tables import fetch, fetch_value
 
 MAX_EVENTS: Final = 5_000
 """The most events that are folded to reach any step."""
+KEYFRAME_EVERY: Final = 2_500
+"""Keyframes are so many events apart, which makes a fold as quick as reading where it starts."""
 MAX_PAGE_BYTES: Final = 1 << 28
+PAGES_AT_ONCE: Final = 500
 
 
 class KeyframeWriter:
@@ -70,17 +74,27 @@ def read_keyframe(connection: sqlite3.Connection, at: Keyframe) -> State:
     )
     try:
         columns = msgspec.msgpack.decode(packed, type=dict[str, int])
-        return keyframe.unpack({name: _page(connection, page) for name, page in columns.items()})
-    except (TypeError, ValueError) as error:
+        pages = _pages(connection, sorted(set(columns.values())))
+        return keyframe.unpack({name: pages[page] for name, page in columns.items()})
+    except (LookupError, TypeError, ValueError) as error:
         raise SessionError(f"the keyframe at event {at.seq} is damaged: {error}") from error
 
 
-def _page(connection: sqlite3.Connection, page: int) -> bytes:
-    rows = fetch(connection, "SELECT hash, data FROM pages WHERE id = ?", page)
-    if not rows:
-        raise ValueError(f"page {page} is missing")
-    [(digest, packed)] = rows
+def _pages(connection: sqlite3.Connection, wanted: Sequence[int]) -> dict[int, bytes]:
+    """The pages of those numbers."""
+    found: dict[int, bytes] = {}
+    for start in range(0, len(wanted), PAGES_AT_ONCE):
+        numbers = wanted[start : start + PAGES_AT_ONCE]
+        marks = ", ".join("?" * len(numbers))
+        rows = fetch(connection, f"SELECT id, hash, data FROM pages WHERE id IN ({marks})", *numbers)
+        found |= {number: _page(number, digest, packed) for number, digest, packed in rows}
+    if missing := set(wanted) - found.keys():
+        raise ValueError(f"page {min(missing)} is missing")
+    return found
+
+
+def _page(number: int, digest: bytes, packed: bytes) -> bytes:
     data = decompress(packed, MAX_PAGE_BYTES)
     if xxhash.xxh3_128_digest(data) != digest:
-        raise ValueError(f"page {page} does not match its hash")
+        raise ValueError(f"page {number} does not match its hash")
     return data

@@ -15,7 +15,7 @@ from sessions.block_changes import changes, given_up, taken
 from sessions.branching import Before
 from sessions.decisions import decision_row
 from sessions.header import Header
-from sessions.keyframes import MAX_EVENTS, KeyframeWriter
+from sessions.keyframes import KEYFRAME_EVERY, KeyframeWriter
 from sessions.phases import Phases
 from sessions.request_rows import Described, RequestRows
 from sessions.rows import Rows
@@ -33,7 +33,7 @@ class Ledger:
         self,
         header: Header,
         vocabulary: Vocabulary,
-        keyframe_every: int = MAX_EVENTS,
+        keyframe_every: int = KEYFRAME_EVERY,
         seq: int = 0,
         pages: int = 0,
     ) -> None:

@@ -57,6 +57,7 @@ CREATE TABLE requests (
     parent TEXT, at_position INTEGER, change TEXT,
     PRIMARY KEY (branch, request)
 );
+CREATE INDEX requests_by_arrival ON requests (branch, arrival);
 
 CREATE TABLE prompts (
     branch INTEGER NOT NULL, request TEXT NOT NULL, ids BLOB NOT NULL, text TEXT NOT NULL,

@@ -8,20 +8,23 @@ from dataclasses import dataclass
 from typing import Final
 
 from engine import events as ev
-from engine import keyframe
 from engine.state import State
 from sessions.errors import SessionError
 from sessions.header import Header
-from sessions.keyframes import Keyframe, nearest_keyframe, read_keyframe
+from sessions.keyframes import MAX_EVENTS, Keyframe, nearest_keyframe, read_keyframe
 from sessions.lineage import lineage_of
 from sessions.records import Branch
 from sessions.tables import fetch, fetch_value
 
-SNAPSHOT_EVENTS: Final = 1_250
-"""A longer fold leaves packed states this many events apart, so that stepping back is quick."""
-MAX_SNAPSHOTS: Final = 16
-UNPACK_EVENTS: Final = 1_000
-"""Unpacking a stored state takes about as long as folding this many events."""
+SNAPSHOT_EVENTS: Final = 625
+"""Whoever goes back leaves a copy of the state every so many events, to start from when going back further."""
+SNAPSHOT_BLOCKS: Final = 1 << 20
+"""Copies are kept of so many blocks in all, each of which takes some 50 bytes."""
+MAX_SNAPSHOTS: Final = 10
+READ_EVENTS: Final = 2_500
+"""Reading a stored state takes about as long as folding this many events."""
+COPY_EVENTS: Final = 500
+"""And copying a state as long as this many."""
 
 
 @dataclass(slots=True)
@@ -40,7 +43,10 @@ class Seeker:
         self._connection = connection
         self._header = header
         self._handed_out: list[_At] = []  # at most two, the latest last
-        self._snapshots: OrderedDict[Keyframe, keyframe.Columns] = OrderedDict()
+        self._snapshots: OrderedDict[Keyframe, State] = OrderedDict()
+        self._most_snapshots = max(2, min(MAX_SNAPSHOTS, SNAPSHOT_BLOCKS // header.num_blocks))
+        self.folded = 0
+        """How many events were applied so far: what finding states has cost."""
 
     def state_at(self, branch: int, step: int) -> State:
         """The state at the end of `step`: after its last event, and those between it and the next step.
@@ -50,7 +56,7 @@ class Seeker:
         branch = lineage_of(self._connection, branch).holder(step) if branch else 0
         seq = last_seq(self._connection, branch, step)
         found = next((at for at in self._handed_out if (at.branch, at.seq) == (branch, seq)), None)
-        found = found or self._fold(self._start(branch, seq), seq)
+        found = found or self._fold(self._start(branch, seq), seq, leave=self._goes_back(branch, seq))
         self._handed_out = [*(at for at in self._handed_out if at is not found), found][-2:]
         return found.state
 
@@ -60,31 +66,40 @@ class Seeker:
         seq = last_seq(self._connection, branch, step)
         return self._fold(self._stored(branch, seq), seq).state
 
+    def _goes_back(self, branch: int, seq: int) -> bool:
+        """Whether `seq` lies a little before a state that somebody looks at."""
+        return any(at.branch == branch and 0 < at.seq - seq <= MAX_EVENTS for at in self._handed_out)
+
     def _start(self, branch: int, seq: int) -> _At:
-        """Where folding up to `seq` starts: the spare state unless something stored is much nearer."""
+        """Where folding up to `seq` starts: where that costs least."""
         spare = self._handed_out[0] if len(self._handed_out) == 2 else None
-        if (
-            spare
-            and spare.branch == branch
-            and self._nearest(branch, seq).seq - UNPACK_EVENTS <= spare.seq <= seq
-        ):
-            del self._handed_out[0]
+        near = [at for at in self._handed_out if at.branch == branch and at.seq <= seq]
+        if not near:
+            return self._stored(branch, seq)
+        nearest = max(near, key=lambda at: at.seq - COPY_EVENTS * (at is not spare))
+        stored = self._nearest(branch, seq)
+        if stored.seq - (COPY_EVENTS if stored in self._snapshots else READ_EVENTS) > nearest.seq:
+            return self._stored(branch, seq)
+        if nearest is spare:
+            self._handed_out.remove(spare)
             return spare
-        return self._stored(branch, seq)
+        return _At(nearest.state.copy(), branch, nearest.seq)
 
     def _nearest(self, branch: int, seq: int) -> Keyframe:
-        """The latest snapshot or keyframe at or before `seq`; seq 0 when there is none."""
-        stored = [at for at in self._snapshots if at.branch == branch and at.seq <= seq]
-        stored.append(nearest_keyframe(self._connection, branch, seq) or Keyframe(branch, 0))
-        return max(stored, key=lambda at: at.seq)
+        """The snapshot or keyframe at or before `seq` to start from; seq 0 when there is none."""
+        keyframe = nearest_keyframe(self._connection, branch, seq) or Keyframe(branch, 0)
+        copies = [
+            at for at in self._snapshots if at.branch == branch and keyframe.seq - READ_EVENTS <= at.seq <= seq
+        ]
+        return max(copies, key=lambda at: at.seq, default=keyframe)
 
     def _stored(self, branch: int, seq: int) -> _At:
         nearest = self._nearest(branch, seq)
-        if nearest.seq == 0:
-            return _At(self._beginning(branch), branch, 0)
         if nearest in self._snapshots:
             self._snapshots.move_to_end(nearest)
-            return _At(keyframe.unpack(self._snapshots[nearest]), branch, nearest.seq)
+            return _At(self._snapshots[nearest].copy(), branch, nearest.seq)
+        if nearest.seq == 0:
+            return _At(self._beginning(branch), branch, 0)
         return _At(read_keyframe(self._connection, nearest), branch, nearest.seq)
 
     def _beginning(self, branch: int) -> State:
@@ -94,26 +109,30 @@ class Seeker:
             return State.at_start(self._header.num_blocks, self._header.options)
         return self.fresh_state_at(row.parent, row.parent_step)
 
-    def _fold(self, at: _At, seq: int) -> _At:
-        """Apply the events of the branch after `at` up to `seq`."""
+    def _fold(self, at: _At, seq: int, *, leave: bool = False) -> _At:
+        """Apply the events of the branch after `at` up to `seq`, leaving copies on the way if so wished."""
         lines = fetch(
             self._connection,
             "SELECT seq, data FROM events WHERE seq > ? AND seq <= ? AND branch = ? ORDER BY seq",
             at.seq, seq, at.branch,
         )  # fmt: skip
+        apply, number = at.state.apply, at.seq
         try:
-            for count, (number, line) in enumerate(lines, 1):
-                at.state.apply(ev.decode(line))
-                if count % SNAPSHOT_EVENTS == 0:
-                    self._remember(Keyframe(at.branch, number), at.state)
+            for count, (number, line) in enumerate(lines):
+                if leave and count % SNAPSHOT_EVENTS == 0:
+                    self._remember(Keyframe(at.branch, number - 1), at.state)
+                apply(ev.decode(line))
         except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
             raise SessionError(f"event {number} does not fit the state before it: {error}") from error
+        self.folded += len(lines)
         at.seq = seq
         return at
 
     def _remember(self, at: Keyframe, state: State) -> None:
-        self._snapshots[at] = keyframe.pack(state)
-        if len(self._snapshots) > MAX_SNAPSHOTS:
+        if at in self._snapshots:
+            return
+        self._snapshots[at] = state.copy()
+        if len(self._snapshots) > self._most_snapshots:
             self._snapshots.popitem(last=False)
 
 

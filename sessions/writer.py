@@ -16,7 +16,7 @@ from sessions.errors import RecorderError
 from sessions.explaining import Explainer
 from sessions.fetching import fetch_value
 from sessions.header import read_header
-from sessions.keyframes import MAX_EVENTS
+from sessions.keyframes import KEYFRAME_EVERY
 from sessions.ledger import Ledger
 from sessions.scratch import Logits
 from sessions.tensors import tensor_row
@@ -32,7 +32,7 @@ class Writer:
     A write that fails raises RecorderError and keeps its rows: the next one tries them again.
     """
 
-    def __init__(self, path: Path, keyframe_every: int = MAX_EVENTS) -> None:
+    def __init__(self, path: Path, keyframe_every: int = KEYFRAME_EVERY) -> None:
         """Fill the session at `path`: an empty one, or one that a new branch is to grow in."""
         self.path = path
         self._connection = sqlite3.connect(path, isolation_level=None)
