@@ -30,6 +30,7 @@ from sessions.diff_side import Side
 from sessions.diff_whole import Whole, whole_divergence
 from sessions.errors import SessionError
 from sessions.reader import Session
+from sessions.redaction import redact
 from tests import bundled
 from tests.test_view_tokens import chosen
 from workbench.cli.assemble import open_session
@@ -284,6 +285,21 @@ def test_wrong_use_is_one_clear_line(together: Path, order: dict[str, Any], mess
     order = {name: str(together) if value == "SELF" else value for name, value in order.items()}
     with pytest.raises((CommandError, SessionError), match=message):
         diff_sessions(DiffOrder(str(together), **order), json=True)
+
+
+def test_a_session_without_its_text_is_compared_with_itself_only(
+    together: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hidden = shutil.copy(together, tmp_path / "hidden.wbs")
+    redact(hidden)
+
+    for order in ({"b": str(together)}, {"reference": "transformers"}):
+        with pytest.raises(CommandError, match="its text was taken out"):
+            diff_sessions(DiffOrder(str(hidden), **order), json=True)  # type: ignore[arg-type]
+    code, found = diff(capsys, hidden, hidden, at="1:20")
+
+    assert code == 0
+    assert "nothing to run again" in found["search"]["why_not"]
 
 
 def test_comparing_tokens_needs_no_torch(together: Path, alone: Path) -> None:

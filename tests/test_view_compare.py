@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from sessions.diff_compare import compare_pair
 from sessions.diff_result import DiffResult, Rebuilding, StageSearch
 from sessions.diff_side import Side
 from sessions.reader import Session
+from sessions.redaction import redact
 from tests.recorded import header, record_demo, writer_on
 from tests.sampled import Floats, SamplingExecutor, logits_after, record_sampled
 from tests.screens import check_frame, press, screen_text, settle, view_text, workbench_on
@@ -299,6 +301,13 @@ async def test_searching_the_text_goes_to_a_token(runs: tuple[Path, Path]) -> No
         await settle(pilot)
         assert app.selection.position == 5
         assert "no token with" in view_of(app).search("<5>", 1)
+
+
+async def test_a_session_without_its_text_is_not_compared(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    hidden = shutil.copy(runs[1], tmp_path / "hidden.wbs")
+    redact(hidden)
+    async with workbench_on(Recorded(runs[0], (), hidden)) as (app, _pilot):
+        assert "The text of hidden.wbs was taken out" in " ".join(screen_text(app).split())
 
 
 async def test_the_view_as_text_has_the_same(runs: tuple[Path, Path]) -> None:

@@ -54,13 +54,18 @@ def diff_sessions(order: DiffOrder, json: bool) -> int:
         raise CommandError("--pair names requests of two sessions: the reference is given those of A")
     with ExitStack() as stack:
         a = stack.enter_context(Session.open(resolve_session(order.a)))
-        if order.b is None:
-            result = _with_reference(Side(a), order)
-        else:
-            b = stack.enter_context(Session.open(resolve_session(order.b)))
-            result = _of_sessions(Side(a), Side(b), order, stack)
+        b = None if order.b is None else stack.enter_context(Session.open(resolve_session(order.b)))
+        _check_readable(a, b)
+        result = _with_reference(Side(a), order) if b is None else _of_sessions(Side(a), Side(b), order, stack)
     print_json(result) if json else print_diff(result)
     return DONE if result.identical else FAILED
+
+
+def _check_readable(a: Session, b: Session | None) -> None:
+    """Raise CommandError where token ids are pseudonyms: they mean something within their own session only."""
+    hidden = next((session for session in (a, b) if session is not None and session.redacted), None)
+    if hidden is not None and (b is None or a.path.resolve() != b.path.resolve()):
+        raise CommandError(f"{hidden.path}: its text was taken out, and token ids with it: compare the original")
 
 
 def _of_sessions(a: Side, b: Side, order: DiffOrder, files: ExitStack) -> DiffResult:
@@ -112,6 +117,8 @@ def _search(a: Side, b: Side, order: DiffOrder, at: tuple[PairDifference, int]) 
 
 def _why_no_search(a: Side, b: Side, pair: PairDifference, position: int) -> str | None:
     """Why there is no row whose stages could be compared."""
+    if a.session.redacted:
+        return "the text of the session was taken out, and token ids with it: there is nothing to run again"
     ids_a, ids_b = a.ids(pair.a)[:position], b.ids(pair.b)[:position]
     if list(ids_a) != list(ids_b):
         return f"the tokens before position {position} differ: there is nothing to compare stage by stage"

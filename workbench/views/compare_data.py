@@ -124,6 +124,8 @@ def compare_at(scene: Scene, opposite: Opposite | None) -> Comparison | str:
             return _relatives(a, request)
         if opposite.session is None:
             return Comparison(a, a, request, str(opposite.request))
+        if (hidden := _hidden(record.session, opposite.session)) is not None:
+            return f"The text of {hidden} was taken out, and token ids with it: w chooses something else."
         b = Side(opposite.session)
         other = opposite.request or partner_of(a, b, request)
     except SessionError as error:
@@ -133,6 +135,12 @@ def compare_at(scene: Scene, opposite: Opposite | None) -> Comparison | str:
             f"Request {request} has no partner in {opposite.name}: none has its prompt. Select another request."
         )
     return Comparison(a, b, request, other)
+
+
+def _hidden(a: Session, b: Session) -> str | None:
+    """The session whose token ids are pseudonyms: they mean something within it only."""
+    hidden = next((session.path.name for session in (a, b) if session.redacted), None)
+    return None if a.path == b.path else hidden
 
 
 def _relatives(a: Side, request: str) -> Comparison | str:
