@@ -9,11 +9,11 @@ import re
 import shutil
 import sqlite3
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine import events as ev
@@ -243,7 +243,7 @@ def test_a_token_has_another_pseudonym_wherever_it_occurs() -> None:
     assert [path.number(position) for position in range(4)] == [other.number(position) for position in range(4)]
 
 
-def common(one: list[int], other: list[int]) -> int:
+def common(one: Sequence[int], other: Sequence[int]) -> int:
     pairs = zip(one, other, strict=False)
     return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
@@ -254,3 +254,37 @@ def test_the_page_shows_marks(spiced, tmp_path) -> None:
     assert data["about"]["redacted"] is True
     assert set("".join(data["texts"])) == {MARK}
     assert unpack(data["requests"][0]["tokens"])
+
+
+prompts = st.lists(
+    st.tuples(st.lists(st.integers(0, 2), min_size=1, max_size=9), st.integers(1, 6), st.sampled_from([1, 1, 2])),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(prompts, st.integers(5, 20))
+def test_any_run_keeps_its_blocks_and_shared_prefixes_and_nothing_else(tmp_path, batch, budget) -> None:
+    path, copy = tmp_path / "run.wbs", tmp_path / "copy.wbs"
+    path.unlink(missing_ok=True)
+    about = header(24, block_size=2, token_budget=budget)
+    writer = writer_on(path, about)
+    engine = engine_on(writer, about)
+    for prompt, count, samples in batch:
+        engine.submit(spec(prompt, count, samples))
+        engine.run(2)
+    engine.run()
+    writer.close()
+    shutil.copyfile(path, copy)
+    redact(copy)
+    with Session.open(path) as before, Session.open(copy) as after:
+        for step in range(before.last_step() + 1):
+            one, other = before.state_at(step), after.state_at(step)
+            assert (one.blocks.ref_count, one.blocks.node) == (other.blocks.ref_count, other.blocks.node)
+        names = [row.request for row in before.requests()]
+        for name in names:
+            for twin in names:
+                assert common(before.tokens_of(name), before.tokens_of(twin)) == common(
+                    after.tokens_of(name), after.tokens_of(twin)
+                )
