@@ -141,6 +141,27 @@ def diff(
 
 
 @app.command()
+@spread
+def chaos(
+    model: Model = None,
+    prompt: Prompt = None,
+    workload: Workload = None,
+    rounds: Annotated[int, typer.Option(help="How many times.")] = 10,
+    json: Json = False,
+    *,
+    engine: EngineFlags,
+    sampling: SamplingFlags,
+) -> None:
+    """Run requests under random schedules: no token may change. Exit code 1 if one does.
+
+    Chunks, admission orders, preemptions and evictions are drawn from --seed, as are tokens.
+    """
+    from workbench.cli.chaos import run_rounds
+
+    raise typer.Exit(run_rounds(model, prompt or [], workload, rounds, engine, sampling, json))
+
+
+@app.command()
 def replay(
     session: Session,
     model: Annotated[

@@ -66,8 +66,11 @@ def test_every_plan_is_legal_and_every_token_right() -> None:
     st.lists(st.builds(spec, st.lists(st.integers(0, 3), min_size=1, max_size=30), st.integers(1, 12),
                        st.sampled_from([1, 1, 2])), min_size=1, max_size=6),
     st.fixed_dictionaries({
-        "block_size": st.sampled_from([1, 3, 4]), "token_budget": st.sampled_from([1, 5, 64]),
-        "chunked_prefill": st.booleans(), "prefix_cache": st.booleans(), "policy": st.sampled_from(["fcfs", "lpm"]),
+        "block_size": st.sampled_from([1, 3, 4]),
+        "token_budget": st.sampled_from([1, 5, 64]),
+        "chunked_prefill": st.booleans(),
+        "prefix_cache": st.booleans(),
+        "policy": st.sampled_from(["fcfs", "lpm"]),
     }),
     st.text(max_size=3),
 )  # fmt: skip

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from engine.model import invariant, invariant_attention
 from engine.model.attention import attend
-from engine.model.decoder import Decoder
+from engine.model.batch import Batch
+from engine.model.decoder import Decoder, run
 from engine.model.invariant_attention import key_range
 from engine.model.layer import Layer
 from engine.model.linear import Linear
@@ -75,6 +76,18 @@ def test_a_row_has_the_same_bits_in_every_batch_chunk_and_place(family: str, dty
             assert torch.equal(found, alone(family, dtype, int(name))[: len(found)]), name
 
     check()
+
+
+def test_a_chunk_in_the_middle_of_a_prompt_needs_no_logits() -> None:
+    paged, ids = Paged(model("llama", "float32"), block_size=16), token_ids(CONTEXT)
+    request = paged.request("0", ids)
+    for tokens, rows in ((40, 0), (CONTEXT - 40, 1)):
+        batch = Batch.build([request.span(tokens, rows)], ids[request.computed :][:tokens], 16)
+        with torch.inference_mode():
+            found = run(paged.decoder.stages(batch, paged.pool))
+        request.computed += tokens
+        assert len(found) == rows
+    assert torch.equal(found[0], alone("llama", "float32", 0)[-1])
 
 
 def test_without_the_option_a_row_does_depend_on_its_batch() -> None:

@@ -39,16 +39,25 @@ def make_order(
     What can be seen without torch is checked here: the folder's config, its weights' headers, and that
     nothing is overwritten. Raises ModelError, OptionError or CommandError.
     """
-    config, checkpoint = _check_model(folder)
-    wanted(options.capture, config.layers)
-    options = _settled(options, checkpoint, spare_cores)
-    _check_memory(config, checkpoint, options)
+    options = settle(folder, options, spare_cores)
     place = _session_place(folder, output, force)
     order = Open(
         model=str(folder), session=str(place.path), options=options, workload=tuple(requests), force=force
     )
     _check_sendable(order)
     return order, place.warning
+
+
+def settle(folder: Path, options: EngineOptions, spare_cores: int = 0) -> EngineOptions:
+    """`options` with what depends on the model and the machine decided, once the model is seen to run here.
+
+    Raises ModelError, OptionError or CommandError.
+    """
+    config, checkpoint = _check_model(folder)
+    wanted(options.capture, config.layers)
+    options = _settled(options, checkpoint, spare_cores)
+    _check_memory(config, checkpoint, options)
+    return options
 
 
 def _check_sendable(order: Open) -> None:
