@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sessions.reader import Session
-from tests.screens import dialog_text, press, screen_text
+from tests.screens import dialog_text, press, screen_text, settle
 from tests.test_app_live import until, workbench_with_engine
 from workbench.app import WorkbenchApp
 from workbench.messageline import MessageLine
@@ -26,7 +26,7 @@ async def went_back(app: WorkbenchApp, pilot: object, step: int, way: str = "y")
     await until(pilot, lambda: "Take the engine back" in screen_text(app))  # type: ignore[arg-type]
     await press(pilot, way)  # type: ignore[arg-type]
     await until(pilot, lambda: app.clock.live and app.clock.step == step)  # type: ignore[arg-type]
-    await press(pilot)  # type: ignore[arg-type]
+    await settle(pilot)  # type: ignore[arg-type]
 
 
 async def test_going_back_says_what_it_takes_and_begins_a_branch(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ async def test_what_is_lost_is_said_before_it_is_computed_again(tmp_path: Path) 
         assert "e  exactly, bit by bit: runs 4 recorded steps again, from step 0" in shown
         await press(pilot, "e")
         await until(pilot, lambda: app.clock.branch == 1 and app.clock.live)
-        await press(pilot)
+        await settle(pilot)
         assert "4 recorded steps run again to have its KV back" in screen_text(app)
 
 
@@ -83,7 +83,7 @@ async def test_another_branch_can_be_looked_at_and_the_engine_stays(tmp_path: Pa
         await press(pilot, "up", "enter")
         assert (app.clock.branch, app.clock.step, app.clock.live) == (0, 4, False)
         app.query_one(MessageLine).hush()
-        await press(pilot)
+        await settle(pilot)
         assert "branch 0, which was left" in screen_text(app)
         await press(pilot, "]", "]")
         assert (app.clock.step, app.clock.live) == (6, False)

@@ -62,7 +62,7 @@ async def test_a_breakpoint_halts_the_run_where_it_holds_and_selects_whose_it_is
         await until(pilot, lambda: not isinstance(app.screen, CommandLine))
         await press(pilot, "c")
         await until(pilot, lambda: app.engine.stop is not None)
-        await press(pilot)
+        await settle(pilot)
         stop = app.engine.stop
         assert stop is not None
         assert (app.clock.step, app.clock.live) == (stop.step, True)
@@ -72,7 +72,7 @@ async def test_a_breakpoint_halts_the_run_where_it_holds_and_selects_whose_it_is
         assert app.query_one(Timeline).flag_in(stop.step, stop.step + 1) is Flag.STOP
         await press(pilot, "n")
         await until(pilot, lambda: app.clock.step > stop.step)
-        await press(pilot)
+        await settle(pilot)
         assert app.engine.stop is None
         assert "breakpoint 1" not in app.query_one("#header", OneLine).text()
 
@@ -82,7 +82,7 @@ async def test_a_stop_before_the_forward_pass_says_that_nothing_ran(tmp_path: Pa
         await left(app, pilot, "break if queue.running > 1")
         await press(pilot, "c")
         await until(pilot, lambda: app.engine.stop is not None)
-        await press(pilot)
+        await settle(pilot)
         assert "planned, not run" in app.query_one("#header", OneLine).text()
         before = app.scene.record.last_step
         await press(pilot, "n")
@@ -94,7 +94,7 @@ async def test_a_watchpoint_says_old_and_new(tmp_path: Path) -> None:
         await left(app, pilot, 'watch request("1").state')
         await press(pilot, "c")
         await until(pilot, lambda: app.engine.stop is not None)
-        await press(pilot)
+        await settle(pilot)
         assert '"WAITING" → ' in screen_text(app).splitlines()[-2]
 
 

@@ -11,7 +11,7 @@ from engine.interventions import Scale
 from engine.option_error import OptionError
 from engine.params import SamplingParams
 from engine.protocol import ForkText
-from tests.screens import dialog_text, press, screen_text
+from tests.screens import dialog_text, press, screen_text, settle
 from tests.test_app_branches import run_steps
 from tests.test_app_live import until, workbench_with_engine
 from workbench.forkbox import ForkBox
@@ -92,7 +92,7 @@ async def test_a_token_is_forced_in_a_fork_that_runs_beside_its_parent(tmp_path:
         await until(pilot, lambda: "Position 9 is '<7>' (#7) in place of" in dialog_text(app))
         await press(pilot, "ctrl+d")
         await until(pilot, lambda: app.scene.record.request("4") is not None)
-        await press(pilot)
+        await settle(pilot)
         row = app.scene.record.request("4")
         assert row is not None
         assert (row.parent, row.at_position) == ("1", 9)
@@ -134,7 +134,7 @@ async def test_tokens_forces_the_candidate_under_the_cursor(tmp_path: Path) -> N
         await press(pilot, "2")
         position = app.scene.record.request("1").prompt_tokens + 1  # type: ignore[union-attr]
         app.select(app.selection.__class__(request="1", position=position))
-        await press(pilot)
+        await settle(pilot)
         app.view.query_one("#tokens-stages").focus()  # type: ignore[union-attr]
         await press(pilot, "down", "down", "F")
         token = app.view.query_one("#tokens-stages").token  # type: ignore[union-attr, attr-defined]
@@ -148,7 +148,7 @@ async def test_a_request_is_preempted_by_hand(tmp_path: Path) -> None:
         await run_steps(app, pilot, 4)
         await press(pilot, "P")
         await until(pilot, lambda: app.scene.moment.state.requests["1"].state == "PREEMPTED")
-        await press(pilot)
+        await settle(pilot)
         assert "request 1 is preempted; it waits" in screen_text(app)
         await press(pilot, "P")
         assert "request 1 is not running" in screen_text(app)
@@ -169,7 +169,7 @@ async def test_a_cached_block_is_evicted_by_hand(tmp_path: Path) -> None:
     async with workbench_with_engine(tmp_path / "run.wbs") as (app, pilot):
         await press(pilot, "c")
         await until(pilot, lambda: app.engine.state == "paused" and app.clock.step > 10)
-        await press(pilot)
+        await settle(pilot)
         node = next(node for node in app.scene.moment.state.tree.nodes.values() if node.blocks)
         app.select(app.selection.__class__(request="1", block=node.blocks[0]))
         await press(pilot, "E", "y")
@@ -192,6 +192,6 @@ async def test_the_box_has_a_section_for_each_thing_to_change(tmp_path: Path) ->
         await press(pilot, "F")
         assert app.screen.query_one("#what", RadioSet).pressed_index == 0
         app.screen.query_one("#what-stages").value = True  # type: ignore[attr-defined]
-        await press(pilot)
+        await settle(pilot)
         app.screen.query_one("#stages-text", Input).value = "layer 1 head 3"
         await until(pilot, lambda: "layer 1 head 3 switched off" in dialog_text(app))

@@ -40,6 +40,7 @@ SECTIONS: Sequence[tuple[str, str]] = (
     ("stages", "stages"),
 )
 CONTEXT_TOKENS = 12
+OTHER_INPUTS = 4  # position, token, the prompt's end, stages
 Send = Callable[[ForkText, Callable[[str | None], None]], None]
 """Sends a fork; the engine's answer comes later: None, or why not."""
 
@@ -102,6 +103,11 @@ class ForkBox(ModalScreen[None]):
                 yield Button(Content("esc  leave"), id="no", compact=True)
 
     @property
+    def _complete(self) -> bool:
+        """Whether all of it is there; messages arrive before and after that, too."""
+        return len(self.query("Input, TextArea")) == len(FIELDS) + OTHER_INPUTS
+
+    @property
     def _first(self) -> str:
         """The section to begin with."""
         if self.hint.stages:
@@ -131,6 +137,8 @@ class ForkBox(ModalScreen[None]):
             yield Static(Content(STAGES_HELP), classes="label")
 
     def on_mount(self) -> None:
+        if not self._complete:
+            return  # the app is left at this moment
         self._show_place()
         self.query_one(
             {"token": "#token-text", "settings": "#temperature"}.get(self._first, "#stages-text")
@@ -156,6 +164,8 @@ class ForkBox(ModalScreen[None]):
     @on(Input.Changed)
     @on(TextArea.Changed)
     def _say_what_happens(self) -> None:
+        if not self._complete:
+            return
         try:
             words = what_happens(read_fork(self.typed, self.forked), self.forked)
         except OptionError as error:
@@ -170,6 +180,8 @@ class ForkBox(ModalScreen[None]):
     @on(Input.Changed, "#position")
     def _show_place(self) -> None:
         """What stands around the position, its candidates, and the prompt from there on."""
+        if not self._complete:
+            return
         try:
             position = read_position(self._value("position"), self.forked)
         except OptionError:

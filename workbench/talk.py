@@ -25,7 +25,7 @@ class Talk:
     def __init__(self, app: WorkbenchApp) -> None:
         self._app = app
         self._awaited: dict[int, Then] = {}
-        self._when_ready: list[Callable[[], None]] = []
+        self._when_gone_on: Callable[[], None] | None = None  # until the copy can be read
         self.link: EngineLink | None = None
         self.behind: ModelBehind | None = None
 
@@ -52,8 +52,8 @@ class Talk:
         """Start an engine that goes on from a recording, in place of the one that looks; `then` when it runs."""
         assert live.resume is not None
         self._retire()
-        self._when_ready.append(then)
         self.begin(live)
+        self._when_gone_on = then
         self._app.note(News.ENGINE)
 
     def _retire(self) -> None:
@@ -61,6 +61,7 @@ class Talk:
         link, behind = self.link, self.behind
         self.link = self.behind = None
         self._awaited.clear()
+        self._when_gone_on = None
         self._app.inspections.forget()
 
         def end() -> None:
@@ -134,20 +135,22 @@ class Talk:
             case pr.Reply():
                 self._replied(answer)
             case pr.Progress():
+                self._open_copy()
                 app.look_soon()
                 if answer.error:
                     app.say(answer.error, problem=True)
 
     def _ready(self, session: Path) -> None:
         app = self._app
-        assert self.link is not None
         if app.desk is None:
             app.open_record(session)
-        elif self.link.live.resume is not None:
-            app.reopen_record(self.link.live)
         app.note(News.ENGINE | News.INSPECTION)
-        waiting, self._when_ready = self._when_ready, []
-        for then in waiting:
+
+    def _open_copy(self) -> None:
+        """The engine's first report: the copy of the recording is there, and has its new branch."""
+        if self._when_gone_on is not None and self.link is not None:
+            then, self._when_gone_on = self._when_gone_on, None
+            self._app.reopen_record(self.link.live)
             then()
 
     def _replied(self, reply: pr.Reply) -> None:
@@ -168,7 +171,7 @@ class Talk:
             return
         self.link.ended(message.code)
         self._awaited.clear()
-        self._when_ready.clear()
+        self._when_gone_on = None
         app.inspections.forget()
         if app.desk is None:
             why = f"the engine ended before the first step: {self.status.text}"
