@@ -72,7 +72,8 @@ def hint(engine: EngineStatus, scene: Scene | None) -> str:
     if engine.stop is not None:
         return sentence(engine.stop)
     if engine.inside is not None:
-        return f"inside step {engine.inside.step}, {engine.inside.where}: s next stage, c goes on, ? help"
+        inside = engine.inside
+        return f"inside step {inside.step}, {inside.where}: s stage, N layer, f finish, X abandon, c go on"
     if scene.moment.step == 0 and engine.state == "paused":
         return "paused at step 0: n takes a step, c runs, p submits a prompt, ? help"
     if engine.text == "idle" and not scene.moment.state.requests:

@@ -10,6 +10,7 @@ from engine.params import Policy
 from engine.protocol import ForkText
 from workbench.actions import Action
 from workbench.commands.going_on import when_engine_goes, why_no_going
+from workbench.commands.inside import say_if_held
 from workbench.forking import ForkHint, Parent
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def send(app: WorkbenchApp, fork: ForkText, answered: Callable[[str | None], Non
         answered(why or "there is no engine")
     else:
         app.talk.send(pr.Fork(fork=fork), take)
+        say_if_held(app)
 
 
 def why_no_fork(app: WorkbenchApp) -> str | None:
@@ -121,6 +123,7 @@ def tell(app: WorkbenchApp, command: pr.Command, done: str) -> None:
         app.say(error or done, problem=error is not None)
 
     app.talk.send(command, take)
+    say_if_held(app)
 
 
 def preempt(app: WorkbenchApp) -> None:

@@ -25,6 +25,12 @@ def next_stage(app: WorkbenchApp) -> None:
     app.walk(pr.NextStage(request=app.selection.request))
 
 
+def say_if_held(app: WorkbenchApp) -> None:
+    """What was just asked of the engine waits, if it stands inside a step."""
+    if (inside := app.engine.inside) is not None:
+        app.say(f"that waits until step {inside.step} is over: c goes on, f in Layers finishes it")
+
+
 def _begin(app: WorkbenchApp) -> None:
     def take(answer: pr.Answer) -> None:
         if isinstance(answer, pr.StageReport) and answer.over:
@@ -54,4 +60,4 @@ INSIDE: tuple[Action[WorkbenchApp], ...] = (
     ),
 )  # fmt: skip
 
-__all__ = ["INSIDE", "next_stage"]
+__all__ = ["INSIDE", "next_stage", "say_if_held"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from engine import protocol as pr
 from workbench.actions import Action
 from workbench.commands.going_on import when_engine_goes, why_no_going
+from workbench.commands.inside import say_if_held
 
 if TYPE_CHECKING:
     from workbench.app import WorkbenchApp
@@ -22,6 +23,7 @@ def ask_prompt(app: WorkbenchApp) -> None:
     def submit(request: pr.RequestText | None) -> None:
         if request is not None and app.link is not None:
             app.link.send(pr.Submit(request=request))
+            say_if_held(app)
 
     app.push_screen(PromptBox(), submit)
 
@@ -34,6 +36,7 @@ def ask_abort(app: WorkbenchApp) -> None:
     def abort(sure: bool | None) -> None:
         if sure and app.link is not None and request is not None:
             app.link.send(pr.Abort(request=request))
+            say_if_held(app)
 
     app.push_screen(Confirm(f"Abort request {request}? What it has generated stays recorded.", "abort"), abort)
 

@@ -12,7 +12,7 @@ FACES: tuple[Face, ...] = ("stages", "source", "lens", "logit")
 
 WIDE = 110  # below, the faces take turns
 TALL = 30  # below, what is beside the stages is about them alone, or about the logit
-ROOMY = 46
+ROOMY = 32  # below, the norms by layer have no chart
 LEFT = ("layers-stages", "layers-lens", "layers-course")
 RIGHT = ("layers-values", "layers-source", "layers-parts", "layers-heads")
 

@@ -221,7 +221,8 @@ class DepthSeries:
         return [float(value) for value in self._values[start:stop]]
 
     def written(self, value: float) -> str:
-        return number(value)
+        text = f"{value:.3g}"
+        return text if len(text) < 8 else f"{value:.1g}"
 
 
 def series_of(lens: Lens) -> Sequence[DepthSeries]:
@@ -229,7 +230,7 @@ def series_of(lens: Lens) -> Sequence[DepthSeries]:
     return (
         DepthSeries("norm", "accent", lens.norm),
         DepthSeries("KL", "prefill", lens.kl),
-        DepthSeries("prob", "decode", lens.prob, 1.0),
+        DepthSeries("p", "decode", lens.prob, 1.0),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from engine.model.stage_names import points
 from engine.protocol import LayersSeen
 from engine.stage_report import Passed, Stats, Values
+from engine.wording import plural
 from workbench.bench import Scene
 from workbench.inspections import LayerLook
 from workbench.views.attention_looking import why_no_row
@@ -82,7 +83,7 @@ def captured_pass(scene: Scene, subject: Subject) -> Pass | None:
         if row is not None:
             values = Values(0, 1, 1, 0, len(row), 1, row.tobytes())
             seen[layer, stage] = Seen(f"layer {layer} {stage}", (1, len(row)), values, subject.choice - 1)
-    title = f"row {subject.row} of request {subject.request}: {len(kept)} layers captured"
+    title = f"row {subject.row} of request {subject.request}: {plural(len(kept), 'layer')} captured"
     return Pass(title, "as captured in the run", lines, seen, {})
 
 

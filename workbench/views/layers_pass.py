@@ -76,8 +76,9 @@ def halted_pass(inside: Inside, layers: int, request: str | None) -> Pass:
             name = stage_name(*place)
             first = part.position + part.tokens - standing.shape[0]
             seen[place] = Seen(name, standing.shape, standing.values, first, inside.closer)
-    rows = "" if part is None else f", numbers of request {shown} {_rows(part)}"
-    title = f"inside step {inside.step}, {plural(len(inside.parts), 'request')}{rows}"
+    rows = "" if part is None else f": request {shown} {_rows(part)}"
+    others = f" of {plural(len(inside.parts), 'request')}" if len(inside.parts) > 1 else ""
+    title = f"inside step {inside.step}{rows}{others}"
     here = next((index for index, line in enumerate(lines) if line.here), None)
     return Pass(title, f"observed, {inside.where}", lines, seen, sources, here)
 
