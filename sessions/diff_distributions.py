@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Protocol
 
-from engine.details import TokenDetails
+from engine.details import MAX_CANDIDATES, TokenDetails
 from sessions.diff_result import Basis
 
+ROUNDS: Final = 40
 NO_MASS: Final = 1e-9
 """Less probability than this is what the float32 of the record leaves of nothing."""
 
@@ -65,6 +66,14 @@ class Recorded:
         place = found.index(token) if token in self._logprobs else None
         return None if place is None else place + 1
 
+    @property
+    def most_unlisted(self) -> float:
+        """No token that is not listed is likelier than this."""
+        columns = self.details.candidates
+        if len(columns) < MAX_CANDIDATES:
+            return 0.0
+        return math.exp(columns.raw[MAX_CANDIDATES - 1] - self.details.raw_lse)
+
     @cached_property
     def _logprobs(self) -> dict[int, float]:
         columns = self.details.candidates
@@ -72,18 +81,59 @@ class Recorded:
 
 
 def divergence(a: Distribution, b: Distribution) -> float:
-    """KL(a || b) in nats over the tokens known of both, all others taken together: a lower bound of the whole."""
-    known = a.known() or b.known()
-    assert known is not None, "two whole distributions are compared as a whole"
+    """A lower bound of KL(a || b) in nats, from the tokens known of both, and what is listed of one only.
+
+    Merging outcomes never adds divergence: tokens that one side does not list are merged into one outcome, and
+    its probability there, unknown but bounded, is taken to be what makes the divergence least.
+    """
+    known_a, known_b = a.known(), b.known()
+    both = known_b if known_a is None else known_a if known_b is None else known_a.keys() & known_b.keys()
+    assert both is not None, "two whole distributions are compared as a whole"
     total = mass_a = mass_b = 0.0
-    for token in known:
+    for token in both:
         log_a, log_b = a.logprob(token), b.logprob(token)
-        if log_a is None or log_b is None or math.isinf(log_a):
-            continue
-        weight = math.exp(log_a)
-        total += weight * (log_a - log_b)
-        mass_a, mass_b = mass_a + weight, mass_b + math.exp(log_b)
-    rest_a, rest_b = max(0.0, 1 - mass_a), max(NO_MASS, 1 - mass_b)
-    if rest_a > NO_MASS:
-        total += rest_a * math.log(rest_a / rest_b)
-    return max(0.0, total)
+        assert log_a is not None
+        assert log_b is not None
+        if not math.isinf(log_a):
+            total += math.exp(log_a) * (log_a - log_b)
+        mass_a, mass_b = mass_a + math.exp(log_a), mass_b + math.exp(log_b)
+    rest = _Rest(1 - mass_a, 1 - mass_b)
+    if isinstance(a, Recorded) and isinstance(b, Recorded):
+        rest = _Rest(1 - mass_a, 1 - mass_b, *_listed_alone(a, b), *_listed_alone(b, a))
+    return max(0.0, total + rest.divergence())
+
+
+def _listed_alone(a: Recorded, b: Recorded) -> tuple[float, float]:
+    """The probability in A of tokens that only A lists, and the most they can have in B."""
+    alone = a.known().keys() - b.known().keys()
+    return sum(math.exp(a.known()[token]) for token in alone), len(alone) * b.most_unlisted
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """What is left of both distributions beside the tokens known of both.
+
+    Of `a`, `only_a` belongs to tokens that only A lists; they have at most `cap_b` of `b`. And the other way.
+    """
+
+    a: float
+    b: float
+    only_a: float = 0.0
+    cap_b: float = 0.0
+    only_b: float = 0.0
+    cap_a: float = 0.0
+
+    def divergence(self) -> float:
+        """The least that three outcomes add: listed by A alone, by B alone, by neither."""
+        neither_a, neither_b = max(0.0, self.a - self.only_a), max(0.0, self.b - self.only_b)
+        in_b = in_a = 0.0
+        for _ in range(ROUNDS):  # both unknown shares in turn: the sum is convex in them
+            in_b = min(self.cap_b, _share(neither_b, self.only_a, neither_a - in_a))
+            in_a = min(self.cap_a, _share(neither_a, self.only_b, neither_b - in_b))
+        outcomes = ((self.only_a, in_b), (in_a, self.only_b), (neither_a - in_a, neither_b - in_b))
+        return sum(p * math.log(p / max(q, NO_MASS)) for p, q in outcomes if p > NO_MASS)
+
+
+def _share(whole: float, one: float, other: float) -> float:
+    """`whole` divided as `one` is to `other`: what the first gets."""
+    return whole * one / (one + other) if one + other > 0 else 0.0
