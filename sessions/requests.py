@@ -22,22 +22,36 @@ class RequestQueries(StepQueries):
         self._unpacked: tuple[int, int] | None = None  # (branch, step) of `_details`
         self._details: list[TokenDetails] = []
 
-    def requests(self, branch: int = 0, first_arrival: int = 0) -> list[RequestRow]:
-        """All requests in order of arrival, or those from one arrival on.
+    def requests(self, branch: int = 0, first_arrival: int = 0, last_arrival: int = FOREVER) -> list[RequestRow]:
+        """All requests in order of arrival, or those from one arrival to another, both included.
 
         Of a branch, also those that were over when it parted from the one it continues.
         """
         found: dict[str, RequestRow] = {}
         for part in self.lineage(branch).backwards():
             rows = self._rows(
-                "SELECT * FROM requests WHERE branch = ? AND arrival >= ? AND submitted_step <= ?",
-                part.branch, first_arrival, part.last_step,
+                "SELECT * FROM requests WHERE branch = ? AND arrival BETWEEN ? AND ? AND submitted_step <= ?",
+                part.branch, first_arrival, last_arrival, part.last_step,
             )  # fmt: skip
             found = {row[1]: RequestRow(*row) for row in rows} | found
         return sorted(found.values(), key=lambda row: row.arrival)
 
+    def request_count(self, branch: int = 0) -> int:
+        """How many requests have arrived: they are numbered by arrival, from 0."""
+        arrivals = "SELECT arrival FROM requests WHERE branch = ? AND submitted_step <= ?"
+        question = f"{arrivals} ORDER BY arrival DESC LIMIT 1"
+        latest = (self._value(question, part.branch, part.last_step) for part in self.lineage(branch).segments)
+        return max((arrival + 1 for arrival in latest if arrival is not None), default=0)
+
     def request(self, request: str, branch: int = 0) -> RequestRow:
         """One request. Raises SessionError where there is none of that id."""
+        found = self.find_request(request, branch)
+        if found is None:
+            raise SessionError(f"{self.path} has no request {request}")
+        return found
+
+    def find_request(self, request: str, branch: int = 0) -> RequestRow | None:
+        """One request, None where there is none of that id."""
         for part in self.lineage(branch).backwards():
             rows = self._rows(
                 "SELECT * FROM requests WHERE branch = ? AND request = ? AND submitted_step <= ?",
@@ -45,7 +59,7 @@ class RequestQueries(StepQueries):
             )  # fmt: skip
             if rows:
                 return RequestRow(*rows[0])
-        raise SessionError(f"{self.path} has no request {request}")
+        return None
 
     def prompt_ids(self, request: str, branch: int = 0) -> Sequence[int]:
         """The token ids of a request's prompt. Raises SessionError where there is no such request."""

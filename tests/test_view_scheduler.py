@@ -68,7 +68,7 @@ def test_every_request_that_arrived_is_in_one_lane(record: Record) -> None:
     for scene in scenes(record):
         waiting, running, preempted, finished = lanes_of(scene)
         everybody = [*waiting.requests, *running.requests, *preempted.requests, *finished.requests]
-        assert sorted(everybody) == sorted(row.request for row in record.requests_until(scene.moment.step))
+        assert sorted(everybody) == sorted(row.request for row in scene.moment.arrived)
         states = scene.moment.state.requests
         assert all(states[each].state is RequestState.WAITING for each in waiting.requests)
         assert all(states[each].state is RequestState.PREEMPTED for each in preempted.requests)

@@ -8,9 +8,10 @@ from functools import cached_property
 
 from engine import events as ev
 from engine.state import Request, RequestState, State
-from sessions.records import Decision, EventRow, RequestRow, StepRow
+from sessions.records import Decision, EventRow, StepRow
 from workbench.changes import Changes, changes_of
 from workbench.clock import Cursor
+from workbench.known_requests import LiveFirst, Rows
 from workbench.record import Record
 
 
@@ -56,14 +57,23 @@ class Moment:
         return scheduled[-1] if scheduled else self.record.about.options.token_budget
 
     @cached_property
-    def requests(self) -> Sequence[RequestRow]:
+    def requests(self) -> LiveFirst:
         """Every request that had arrived: live ones by arrival, then finished ones, the latest first.
 
         A row's state, counts and ends are as of the end of the record; ask `live_request` and `state_of`.
         """
-        rows = self.record.requests_until(self.step)
-        live = [row for row in rows if row.request in self.state.requests]
-        return live + [row for row in reversed(rows) if row.request not in self.state.requests]
+        live = sorted(request.arrival for request in self.state.requests.values())
+        return LiveFirst(self.arrived, live)
+
+    @property
+    def arrived(self) -> Rows:
+        """The same requests, by arrival."""
+        return self.record.requests().first(self.state.next_arrival)
+
+    def index_of(self, request: str | None) -> int | None:
+        """Where a request stands among `requests`; None where it had not arrived."""
+        row = None if request is None else self.record.request(request)
+        return None if row is None else self.requests.index_of(row.arrival)
 
     def live_request(self, request: str | None) -> Request | None:
         """The request in the folded state; None when it has not arrived or is finished."""

@@ -6,7 +6,6 @@ are harmless (`engine.sanitise.display_text`). It never waits for the engine. `s
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -119,14 +118,9 @@ class Record:
 
     # -- requests ------------------------------------------------------------------------------------
 
-    def requests(self) -> Sequence[RequestRow]:
+    def requests(self) -> KnownRequests:
         """All requests, by arrival, as they are at the end of the record."""
-        return self._requests.rows
-
-    def requests_until(self, step: int) -> Sequence[RequestRow]:
-        """Those of them that had arrived after `step`."""
-        rows = self._requests.rows
-        return rows[: bisect_right(rows, step, key=lambda row: row.submitted_step)]
+        return self._requests
 
     def request(self, request: str) -> RequestRow | None:
         return self._requests.find(request)

@@ -113,7 +113,7 @@ def _summary(session: Session) -> SessionSummary:
         created=session.header.created,
         model=session.header.model_name,
         steps=session.last_step(),
-        requests=len(session.requests()),
+        requests=session.request_count(),
         output_tokens=last.output_tokens if last else 0,
     )
 

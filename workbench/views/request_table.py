@@ -60,7 +60,7 @@ class RequestTable:
 
     def index_of(self, request: str | None) -> int | None:
         """The row of a request."""
-        return next((i for i, row in enumerate(self.requests) if row.request == request), None)
+        return self._moment.index_of(request)
 
     def _row(self, index: int) -> Sequence[Line]:
         row = self.requests[index]

@@ -16,6 +16,7 @@ PHASES: Final[dict[PhaseName, Phase]] = {
     "decode": Phase.DECODE,
     "preempted": Phase.WAITING,  # but for its first step
 }
+MOST_READ: Final = 1_024
 
 
 class RequestLanes:
@@ -24,15 +25,12 @@ class RequestLanes:
     def __init__(self, record: Record) -> None:
         self._record = record
         self._phases: dict[str, Sequence[Recorded]] = {}
-        self._lanes: dict[str, int] = {}
         self.moved: Collection[str] = ()
         self.grow()
 
     def grow(self) -> None:
         """Take in what was recorded since."""
         self._requests = self._record.requests()
-        for lane in range(len(self._lanes), len(self._requests)):
-            self._lanes[self._requests[lane].request] = lane
         self.steps = self._record.last_step + 1
         self._phases.clear()
 
@@ -43,7 +41,8 @@ class RequestLanes:
         return self._requests[lane].request
 
     def lane_of(self, request: str | None) -> int | None:
-        return None if request is None else self._lanes.get(request)
+        row = None if request is None else self._record.request(request)
+        return None if row is None else row.arrival
 
     def label(self, lane: int) -> str:
         return f"req {self.request(lane)}"
@@ -63,6 +62,8 @@ class RequestLanes:
 
     def _of(self, request: str) -> Sequence[Recorded]:
         if request not in self._phases:
+            if len(self._phases) == MOST_READ:
+                self._phases.clear()
             self._phases[request] = self._record.phases(request)
         return self._phases[request]
 

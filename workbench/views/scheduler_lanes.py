@@ -161,7 +161,7 @@ def lanes_of(scene: Scene) -> tuple[Waiting, Running, Preempted, Finished]:
     """The four lanes of a moment."""
     state = scene.moment.state
     queue = [(id_, state.requests[id_].state) for _, id_ in state.waiting]
-    arrived = scene.record.requests_until(scene.moment.step)
+    arrived = scene.moment.arrived
     gone = (row for row in reversed(arrived) if row.request not in state.requests)
     ended = sorted(islice(gone, MOST_FINISHED), key=lambda row: -(row.finished_step or 0))
     return (
