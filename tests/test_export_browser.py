@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.details import FILTERS
 from engine.sanitise import display_text
 from sessions.export import ExportOptions, export_session
 from sessions.reader import Session
@@ -52,6 +53,8 @@ def test_a_linked_token_shows_its_candidates_and_its_draw(page, folder, spiced) 
     assert f"rank{row.rank}" in facts.replace(" ", "")
     assert f"{row.raw_logprob:.3f}".replace("-", "−") in facts
     assert page.value("document.querySelectorAll('#choice tbody tr').length") == len(about.candidates)
+    heads = page.text("#choice thead")
+    assert all(f"→ {stage.kept}" in heads for stage in about.stages if stage.stage in FILTERS)
     chosen = page.text("#choice tr.chosen")
     assert chosen.startswith(f"▶ {row.rank}")
     assert display_text(spiced.token_text(row.token)).strip() in chosen

@@ -70,7 +70,7 @@ function facts(request, row) {
 function candidates(request, row, choice) {
   const transforms = choice.stages.filter(([stage]) => !FILTERS.has(stage));
   const filters = choice.stages.filter(([stage]) => FILTERS.has(stage));
-  const heads = ["rank", "token", "logit", ...choice.stages.map(([stage, setting]) => `${STAGES[stage]} ${setting}`), "probability"];
+  const heads = ["rank", "token", "logit", ...choice.stages.map(stageHead), "probability"];
   const lines = choice.text.map((_, place) => candidate(request, row, choice, place, transforms, filters));
   const kept = choice.stages.length ? choice.stages[choice.stages.length - 1][2] : record.header.shape.vocab_size;
   return el(
@@ -84,6 +84,11 @@ function candidates(request, row, choice) {
       el("tbody", {}, ...lines),
     ),
   );
+}
+
+/** A stage and its setting; of a filter also how many candidates it left. */
+function stageHead([stage, setting, kept]) {
+  return `${STAGES[stage]} ${setting}${FILTERS.has(stage) ? ` → ${kept.toLocaleString("en")}` : ""}`;
 }
 
 function candidate(request, row, choice, place, transforms, filters) {
