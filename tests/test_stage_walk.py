@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -255,3 +256,13 @@ def test_a_stage_that_raises_fails_the_step(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(StepFailedError, match="no such number"):
         walk.next()
     assert made.begun is None
+
+
+def test_the_example_in_the_document_runs() -> None:
+    example = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "layers.md").read_text(), re.DOTALL)
+    assert example is not None
+    made = engine()
+    scope = {"engine": made}
+    exec(example[1], scope)
+    assert scope["report"].standing.stage == "attn_out"  # type: ignore[attr-defined]
+    assert scope["seen"].position == 20  # type: ignore[attr-defined]
