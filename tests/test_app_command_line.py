@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from textual.widgets import Input, Static
 
+from engine.events import type_of
 from tests.recorded import record_demo
 from tests.screens import press, screen_text, settle, workbench_on
 from tests.test_app_branches import run_steps
@@ -205,6 +206,37 @@ async def test_info_tells_of_the_step_under_the_cursor(session: Path) -> None:
         assert isinstance(app.screen, Page)
         assert "info requests" in screen_text(app)
         assert any(request in screen_text(app) for request in app.scene.moment.state.requests)
+
+
+async def test_values_of_the_past_are_printed_from_the_record(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        await left(app, pilot, "goto 3")
+        await left(app, pilot, "print queue.running")
+        assert f"queue.running = {len(app.scene.moment.state.running)}" in screen_text(app)
+        await typed(app, pilot, "x/8f layer(1).attn_out")
+        await until(pilot, lambda: "load the model behind the recording" in note(app))
+
+
+async def test_reverse_continue_goes_back_to_the_last_stop(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        await left(app, pilot, "catch preempt")
+        await left(app, pilot, "reverse-continue")
+        await until(pilot, lambda: not app.clock.live)
+        await settle(pilot)
+        preempted = [row.event for row in app.scene.moment.events if type_of(row.event) == "preempted"]
+        assert preempted
+        assert app.selection.request in {event.request for event in preempted}
+        before = app.clock.step
+        await left(app, pilot, "reverse-continue")
+        await until(pilot, lambda: app.clock.step < before)
+
+
+async def test_last_finds_who_wrote_a_block(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        await left(app, pilot, "last block(3).writer")
+        await until(pilot, lambda: not app.clock.live)
+        await settle(pilot)
+        assert "block 3" in screen_text(app) or "block(3)" in screen_text(app)
 
 
 async def test_what_needs_an_engine_says_so(session: Path) -> None:

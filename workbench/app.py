@@ -215,6 +215,8 @@ class WorkbenchApp(App[int]):
     async def on_unmount(self) -> None:
         """The engine leaves one whole file when nobody reads it any more. Nothing is drawn from here on."""
         self._leaving = True
+        if "shell" in self.__dict__:
+            self.shell.close()
         if self.desk is not None:
             self.desk.record.close()
         await self.talk.close()

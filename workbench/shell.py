@@ -41,6 +41,11 @@ class Shell:
 
         return Past(self._app)
 
+    def close(self) -> None:
+        """The screen is left."""
+        if "past" in self.__dict__:
+            self.past.close()
+
     def run(self, text: str, answered: Answer) -> None:
         """Carry a line out; `answered` hears what is wrong with it, or None."""
         try:
@@ -185,6 +190,8 @@ class Shell:
         if shown.select is not None:
             request, position = shown.select
             app.select(replace(app.selection, request=request, position=position))
+        if shown.stop is not None and shown.stop.request is not None:
+            app.select(replace(app.selection, request=shown.stop.request, position=shown.stop.position))
 
     def show(self, lines: Sequence[str], title: str) -> None:
         """One line goes to the message line, more of them over the screen."""
