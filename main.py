@@ -97,17 +97,28 @@ def record(
     output: Output = None,
     force: Force = False,
     json: Json = False,
+    script: Annotated[
+        list[Path] | None,
+        typer.Option(help="Carry out the debugger's commands in FILE; - is standard input.", metavar="FILE"),
+    ] = None,
+    assert_: Annotated[
+        list[str] | None,
+        typer.Option("--assert", help="Exit with 1 unless this holds throughout.", metavar="EXPR"),
+    ] = None,
     *,
     engine: EngineFlags,
     sampling: SamplingFlags,
 ) -> None:
     """Run requests into a session file, without a screen.
 
-    With neither --prompt nor --workload the prompt is read from standard input.
+    With neither --prompt nor --workload the prompt is read from standard input, or a --script submits requests.
     """
     from workbench.cli.record import record_requests
 
-    raise typer.Exit(record_requests(model, prompt or [], workload, output, force, engine, sampling, json))
+    code = record_requests(
+        model, prompt or [], workload, output, force, engine, sampling, json, script or [], assert_ or []
+    )
+    raise typer.Exit(code)
 
 
 @app.command()

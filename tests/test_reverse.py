@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -280,6 +281,20 @@ def test_last_says_what_changed_when_and_who_wrote_a_block(recorded: Session) ->
     if token.chosen_step < end and token.token != before.token:
         assert shown.lines[0].startswith(f"token: {before.token} → {token.token} in step {token.chosen_step}")
     assert ask(recorded, "last kv.total", end).lines == ("kv.total did not change before",)
+
+
+def test_last_goes_back_change_by_change(recorded: Session) -> None:
+    """From each place it came to, to the one before; the first change is from the empty engine."""
+    console, cursor = RecordConsole(recorded), Cursor(0, recorded.last_step())
+    values = []
+    while (shown := console.line("last kv.used", cursor)).stop is not None:
+        values.append((shown.stop.old, shown.stop.new))
+        assert shown.goto is not None
+        cursor = Cursor(*shown.goto)
+    assert len(values) > 20
+    assert values[0][1] == "0"
+    assert values[-1][0] == "0"
+    assert all(old == before for (old, _), (_, before) in pairwise(values))
 
 
 def test_who_wrote_a_block_last_is_who_the_events_say(recorded: Session) -> None:

@@ -16,11 +16,13 @@ from engine.debug.errors import DebugError
 from engine.debug.evaluate import evaluate, named_values
 from engine.debug.judging import named
 from engine.debug.looking import info
+from engine.debug.moment import Moment
+from engine.debug.names import Needs
 from engine.debug.points import Point
 from engine.debug.registry import read_line
 from engine.debug.said import Named, Shown, Stop, place_text
 from engine.debug.setting import Setting, checked
-from engine.debug.values import Value, plain
+from engine.debug.values import plain
 
 Whose: TypeAlias = do.Whose
 
@@ -105,12 +107,12 @@ class Console:
 
     def _print(self, source: do.Source) -> Shown:
         expression = checked(check, source, self.debugger.known)
-        value = named(expression.source, self._evaluate(expression))
+        value = named(expression.source, evaluate(expression, self._moment(expression)))
         return Shown((f"{value.name} = {value.text}",), (value,))
 
-    def _evaluate(self, expression: Expression) -> Value:
-        whose = self._looked_at()
-        return evaluate(expression, self.debugger.moment(*whose))
+    def _moment(self, expression: Expression) -> Moment:
+        request, position = self._looked_at()
+        return self.debugger.moment(request, position if Needs.TOKEN in expression.needs else None)
 
     def _looked_at(self) -> tuple[str | None, int | None]:
         if self.selected is not None:
@@ -132,7 +134,7 @@ class Console:
 
     def _assert(self, source: do.Source) -> Shown:
         condition = checked(check_condition, source, self.debugger.known)
-        moment = self.debugger.moment(*self._looked_at())
+        moment = self._moment(condition)
         if plain(evaluate(condition, moment)) is True:
             return Shown()
         values = tuple(named(name, value) for name, value in named_values(condition, moment))

@@ -53,6 +53,7 @@ class Debugger:
     stop: Stop | None = None
     stop_commands: tuple[str, ...] = ()  # of the point that made the latest stop
     armed: bool = False
+    _failed: list[Stop] = field(default_factory=list)
     _active: list[Point] = field(default_factory=list)
     _places: frozenset[Place] = frozenset()
     _every_stage: bool = False
@@ -192,6 +193,17 @@ class Debugger:
         self.points.add_own(point)
         self.changed()
 
+    def add_check(self, point: Point) -> None:
+        """Check a condition at every moment where it can be judged: see `take_failed`."""
+        self.check_point(point)
+        self.points.add_check(point)
+        self.changed()
+
+    def take_failed(self) -> list[Stop]:
+        """The checks that did not hold since the last call, each once: where, and with which values."""
+        failed, self._failed = self._failed, []
+        return failed
+
     def give_up_own(self) -> None:
         """Forget the points of commands that ran up to somewhere."""
         self.points.clear_own()
@@ -269,17 +281,22 @@ class Debugger:
     def _judge(self, instant: Instant) -> bool:
         judged = judge(self._active, instant)
         self._heard.clear()
-        if not judged.stops:
-            self.stop = None
-            return False
-        (point, stop), *others = judged.stops
-        self.stop_commands = point.commands
-        also = tuple(other.number for other, _ in others if other.number)
-        self.stop = msgspec.structs.replace(stop, also=also)
-        for other, _ in judged.stops:
-            self.points.stopped_at(other)
-        self.changed()
-        return True
+        stops = [(point, stop) for point, stop in judged.stops if point.why != "assert"]
+        for point, stop in judged.stops:
+            if point.why == "assert":
+                self.points.failed(point)
+                self._failed.append(stop)
+            else:
+                self.points.stopped_at(point)
+        self.stop, self.stop_commands = None, ()
+        if stops:
+            (first, stop), *others = stops
+            also = tuple(other.number for other, _ in others if other.number)
+            self.stop = msgspec.structs.replace(stop, also=also)
+            self.stop_commands = first.commands
+        if judged.stops:
+            self.changed()
+        return bool(stops)
 
     # -- moments -------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ _PARTS = re.compile(
 )
 _INSTEAD = {"=": "==", "&&": "and", "&": "and", "||": "or", "|": "or", "!": "not", "<>": "!="}
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'"}
+_ESCAPED = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\", '"': '\\"'}
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
 
 
@@ -98,8 +99,8 @@ def quoted(text: str) -> str:
 
 
 def _escaped(character: str) -> str:
-    if character in '"\\':
-        return "\\" + character
+    if character in _ESCAPED:
+        return _ESCAPED[character]
     if character.isprintable():
         return character
     code = ord(character)

@@ -96,6 +96,7 @@ class PointTable:
     def __init__(self) -> None:
         self._points: dict[int, Point] = {}
         self._own: list[Point] = []  # of commands that run up to somewhere
+        self._checks: list[Point] = []  # conditions that must hold throughout
         self._next = 1
 
     def __iter__(self) -> Iterator[Point]:
@@ -113,7 +114,7 @@ class PointTable:
     @property
     def active(self) -> list[Point]:
         """Those that can stop a run, in order of their numbers; commands' own come last."""
-        return [point for point in (*self._points.values(), *self._own) if point.enabled]
+        return [point for point in (*self._points.values(), *self._own, *self._checks) if point.enabled]
 
     @property
     def infos(self) -> tuple[PointInfo, ...]:
@@ -134,6 +135,14 @@ class PointTable:
     def add_own(self, point: Point) -> None:
         """A point that is gone as soon as anything stops the run."""
         self._own.append(point)
+
+    def add_check(self, point: Point) -> None:
+        """A condition that must hold throughout; it is told of once where it does not."""
+        self._checks.append(point)
+
+    def failed(self, point: Point) -> None:
+        """The check `point` did not hold."""
+        self._checks.remove(point)
 
     def stopped_at(self, point: Point) -> None:
         """`point` has stopped the run."""

@@ -23,7 +23,7 @@ from engine.debug.values import plain
 from engine.ids import request_of
 from engine.kv.blocks import NO_WRITER
 from sessions.debug.recorded import Recording, known_of
-from sessions.debug.search import Progress, Search, quiet
+from sessions.debug.search import AFTERWARDS, ORDER, Progress, Search, quiet
 from sessions.reader import Session
 
 NO_ENGINE = "this needs the engine: load the model behind the recording, and go on from here"
@@ -73,6 +73,7 @@ class RecordConsole:
         self._setting = Setting(self.keeper)
         self._progress = progress
         self._stopped: tuple[int, int, When] | None = None  # where reverse-continue or last came to
+        self._changed: str | None = None  # what `last` was asked about, if it came there
 
     def line(self, text: str, cursor: Cursor, points: Sequence[PointInfo] | None = None) -> Shown:
         """Carry out a line. Raises DebugError or SessionError, in one line."""
@@ -93,7 +94,7 @@ class RecordConsole:
                 return Shown(info(topic, state, tokens, self.session.token_text, infos))
             case do.Print(expression=source):
                 expression = checked(check, source, self.known)
-                value = named(expression.source, evaluate(expression, self._moment(cursor)))
+                value = named(expression.source, evaluate(expression, self._moment(cursor, expression)))
                 return Shown((f"{value.name} = {value.text}",), (value,))
             case do.Assert(condition=source):
                 return self._assert(checked(check_condition, source, self.known), cursor)
@@ -124,16 +125,17 @@ class RecordConsole:
 
     # -- looking -------------------------------------------------------------------------------------
 
-    def _moment(self, cursor: Cursor) -> Moment:
+    def _moment(self, cursor: Cursor, expression: Expression) -> Moment:
         recording = Recording(self.session, cursor.branch)
         request = cursor.request
         if request is None:
             live = list(self.session.state_at(cursor.step, cursor.branch).requests)
             request = live[0] if len(live) == 1 else None
-        return recording.moment(cursor.step, request, cursor.position)
+        position = cursor.position if Needs.TOKEN in expression.needs else None
+        return recording.moment(cursor.step, request, position)
 
     def _assert(self, condition: Expression, cursor: Cursor) -> Shown:
-        moment = self._moment(cursor)
+        moment = self._moment(cursor, condition)
         if plain(evaluate(condition, moment)) is True:
             return Shown()
         values = tuple(named(name, value) for name, value in named_values(condition, moment))
@@ -180,10 +182,10 @@ class RecordConsole:
 
     # -- back ----------------------------------------------------------------------------------------
 
-    def _when(self, cursor: Cursor) -> When:
-        """The moment of the cursor's step: where the last search came to, or its end."""
+    def _stands(self, cursor: Cursor) -> When | None:
+        """The moment of the cursor's step that the last search came to."""
         known = self._stopped
-        return known[2] if known is not None and known[:2] == (cursor.branch, cursor.step) else "committed"
+        return known[2] if known is not None and known[:2] == (cursor.branch, cursor.step) else None
 
     def _search(self, cursor: Cursor) -> Search:
         return Search(Recording(self.session, cursor.branch), self._progress)
@@ -191,7 +193,7 @@ class RecordConsole:
     def _reverse_continue(self, cursor: Cursor, points: list[Point]) -> Shown:
         if not points:
             raise DebugError("no point is set: break, watch and catch set one")
-        found = self._search(cursor).last_stop(points, cursor.step, self._when(cursor))
+        found = self._search(cursor).last_stop(points, cursor.step, ORDER[self._stands(cursor) or "committed"])
         lines = [
             f"point {point.number} is judged inside forward passes, which the record does not keep:"
             " rewind, then continue"
@@ -204,7 +206,7 @@ class RecordConsole:
             lines.append("no point would have stopped before: this is the beginning")
             return Shown(tuple(lines), goto=(cursor.branch, 0))
         stop = found.stop
-        self._stopped = (cursor.branch, stop.step, stop.when)
+        self._stopped, self._changed = (cursor.branch, stop.step, stop.when), None
         select = None if stop.request is None else (stop.request, stop.position)
         return Shown((sentence(stop), *lines), stop=stop, goto=(cursor.branch, stop.step), select=select)
 
@@ -213,14 +215,16 @@ class RecordConsole:
             raise LacksError(f"stages are not in the record: {NO_ENGINE}")
         whose = Needs.TOKEN in expression.needs or Needs.REQUEST in expression.needs
         request = cursor.request if whose else None
-        found = self._search(cursor).last_change(expression, request, cursor.step, self._when(cursor))
+        stands, again = self._stands(cursor), self._changed == expression.source
+        order = AFTERWARDS if stands is None else ORDER[stands] if again else ORDER[stands] + 1
+        found = self._search(cursor).last_change(expression, request, cursor.step, order)
         blocks = [leaf for _, leaf in expression.names if isinstance(leaf, BlockFact)]
         written = [line for leaf in blocks for line in self._written(leaf, cursor)]
         if found.stop is None:
             lines = [f"{expression.source} did not change before", *_unknown(found.unknown), *written]
             return Shown(tuple(dict.fromkeys(lines)))
         stop = found.stop
-        self._stopped = (cursor.branch, stop.step, stop.when)
+        self._stopped, self._changed = (cursor.branch, stop.step, stop.when), expression.source
         lines = [_change(stop), *_unknown(found.unknown), *written]
         select = None if stop.request is None else (stop.request, stop.position)
         return Shown(tuple(dict.fromkeys(lines)), stop=stop, goto=(cursor.branch, stop.step), select=select)

@@ -18,6 +18,8 @@ from sessions.debug.recorded import Recording
 from sessions.debug.steps import steps_for
 
 ORDER: Final[dict[When, int]] = {"planned": 0, "inside": 1, "committed": 2, "failed": 2}
+"""The moments of a step, the earliest first."""
+AFTERWARDS: Final = 3
 _FIRST_CHUNK: Final = 64
 _LARGEST_CHUNK: Final = 4_096
 _TELL_EVERY: Final = 2_000
@@ -44,54 +46,54 @@ class Search:
     recording: Recording
     progress: Progress = quiet
 
-    def last_stop(self, points: Sequence[Point], step: int, when: When = "committed") -> Found:
-        """The last stop before the moment `when` of `step` that one of `points` would have made.
+    def last_stop(self, points: Sequence[Point], step: int, order: int = ORDER["committed"]) -> Found:
+        """The last stop that one of `points` would have made before a moment of `step` (`ORDER`, `AFTERWARDS`).
 
         As if they had been set before the first step, with the hits that they let pass.
         """
         found = Found()
         for point in points:
-            stop = self._last_of(point, step, when, found)
+            stop = self._last_of(point, step, order, found)
             if stop is not None and (found.stop is None or _place(stop) > _place(found.stop)):
                 found.stop = stop
         return found
 
-    def last_change(self, expression: Expression, request: str | None, step: int, when: When) -> Found:
+    def last_change(self, expression: Expression, request: str | None, step: int, order: int) -> Found:
         """The last change of a value before that moment."""
-        return self.last_stop([Point(0, "watch", expression, request=request)], step, when)
+        return self.last_stop([Point(0, "watch", expression, request=request)], step, order)
 
-    def _last_of(self, point: Point, step: int, when: When, found: Found) -> Stop | None:
+    def _last_of(self, point: Point, step: int, order: int, found: Found) -> Stop | None:
         if point.moments == ("inside",):
             return None
         earliest = 0 if found.stop is None else found.stop.step
         if point.let_pass:
-            return self._counted(point, step, when, found)
+            return self._counted(point, step, order, found)
         steps = steps_for(point, self.recording.session, self.recording.branch, step)
         if steps is None:
-            return self._folded(point, step, when, earliest, found)
+            return self._folded(point, step, order, earliest, found)
         for count, candidate in enumerate(steps, 1):
             if candidate < earliest:
                 return None
             self._tell(count, candidate)
             stops = self._stops_in(_fresh(point), candidate, candidate, found)
-            if before := [stop for stop in stops if _place(stop) < (step, ORDER[when])]:
+            if before := [stop for stop in stops if _place(stop) < (step, order)]:
                 return before[-1]
         return None
 
-    def _folded(self, point: Point, step: int, when: When, earliest: int, found: Found) -> Stop | None:
+    def _folded(self, point: Point, step: int, order: int, earliest: int, found: Found) -> Stop | None:
         """Look at every step, in growing parts, the latest first."""
         last, size, count = step, _FIRST_CHUNK, 0
         while last >= max(earliest, 1):
             first = max(1, last - size + 1)
             stops = self._stops_in(_fresh(point), first, last, found)
-            if before := [stop for stop in stops if _place(stop) < (step, ORDER[when])]:
+            if before := [stop for stop in stops if _place(stop) < (step, order)]:
                 return before[-1]
             count += last - first + 1
             self._tell(count, first)
             last, size = first - 1, min(2 * size, _LARGEST_CHUNK)
         return None
 
-    def _counted(self, point: Point, step: int, when: When, found: Found) -> Stop | None:
+    def _counted(self, point: Point, step: int, order: int, found: Found) -> Stop | None:
         """From the first step on, because hits are let pass."""
         counting = _fresh(point)
         counting.ignore = point.let_pass
@@ -101,7 +103,7 @@ class Search:
         else:
             every = sorted(steps)
             stops = [stop for each in every for stop in self._stops_in(counting, each, each, found)]
-        before = [stop for stop in stops if _place(stop) < (step, ORDER[when])]
+        before = [stop for stop in stops if _place(stop) < (step, order)]
         return before[-1] if before else None
 
     def _stops_in(self, point: Point, first: int, last: int, found: Found) -> Iterator[Stop]:

@@ -23,6 +23,9 @@ from workbench.cli.order import make_order
 from workbench.cli.progress import Progress, progress_bar
 from workbench.cli.requests import read_requests
 from workbench.cli.result import print_result, read_result
+from workbench.cli.script import Script, read_script
+from workbench.cli.script_output import ScriptOutput
+from workbench.cli.script_run import ScriptRun
 from workbench.cli.torch_threads import wait_passively
 
 
@@ -35,16 +38,23 @@ def record_requests(
     engine: EngineFlags,
     sampling: SamplingFlags,
     json: bool,
+    scripts: Sequence[Path] = (),
+    conditions: Sequence[str] = (),
 ) -> int:
-    """Run what was asked for, print the result, and return the exit code."""
+    """Run what was asked for, print the result, and return the exit code.
+
+    The commands of `scripts` are carried out on the way, and each of `conditions` must hold throughout.
+    """
     folder = DEFAULT_MODEL if model is None else resolve_model(model)
     options = engine.options(EngineOptions())
-    requests = read_requests(prompts, workload, sampling)
+    script = read_script(scripts, conditions, folder, options) if scripts or conditions else None
+    submits = bool(scripts and not prompts and workload is None)  # the script does
+    requests = [] if submits else read_requests(prompts, workload, sampling)
     order, warning = make_order(folder, options, requests, output, force=force)
     if warning:
         say(warning)
     try:
-        run = record(order)
+        run = record(order, script, ScriptOutput(json))
     except WorkloadError as error:
         raise CommandError(f"{workload}: {error}" if workload else str(error)) from error
     result = read_result(run.session, run.seconds)
@@ -59,7 +69,7 @@ def _tell(run: Recorded, steps: int) -> int:
     if run.interrupted:
         say(f"interrupted after step {steps}; the session holds everything up to there")
         return INTERRUPTED
-    return FAILED if run.failures else DONE
+    return FAILED if run.failures or run.assertion_failed else DONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +80,15 @@ class Recorded:
     seconds: float
     interrupted: bool
     failures: tuple[str, ...]
+    assertion_failed: bool = False
 
 
-def record(order: Open) -> Recorded:
+def record(order: Open, script: Script | None = None, output: ScriptOutput | None = None) -> Recorded:
     """Run `order` to its end, or until the user interrupts; its session is closed either way."""
     opened = _open(order)
     try:
+        if script is not None:
+            return _run_script(opened, script, output or ScriptOutput(json=False))
         with progress_bar("generating", "tokens") as progress:
             return _run(opened, _most_tokens(order), progress)
     finally:
@@ -109,6 +122,16 @@ def _run(opened: Opened, most_tokens: int, progress: Progress) -> Recorded:
             progress(engine.state.totals.output_tokens, most_tokens)
     seconds = time.perf_counter() - started
     return Recorded(Path(opened.session), seconds, interrupt.wanted, tuple(failures))
+
+
+def _run_script(opened: Opened, script: Script, output: ScriptOutput) -> Recorded:
+    opened.flush()
+    started = time.perf_counter()
+    with interruptible() as interrupt:
+        run = ScriptRun(opened, script, output, lambda: interrupt.wanted)
+        run.run()
+    seconds = time.perf_counter() - started
+    return Recorded(Path(opened.session), seconds, interrupt.wanted, tuple(run.failures), run.failed)
 
 
 def _most_tokens(order: Open) -> int:
