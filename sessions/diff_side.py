@@ -62,7 +62,7 @@ class Side:
 
     def captured(self, request: str, position: int) -> Whole | None:
         """The whole logits that chose the token at `position`, where they were kept."""
-        row = self.token(request, position)
+        row = self.token(request, position) if "logits" in self.session.header.options.capture else None
         if row is None:
             return None
         for tensor in self.session.tensors(row.chosen_step, self.branch):

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from engine.divergence_rebuild import Rebuilt
 from engine.forking import ForkSpec
+from engine.interventions import Scale
 from engine.model.stage_names import OUTSIDE
 from engine.params import EngineOptions, SamplingParams
 from engine.protocol import RequestText
@@ -399,6 +400,27 @@ def test_forks_and_branches_are_read_whole_and_rebuilt(tmp_path: Path) -> None:
             worst = distance_from_record(side, request, len(ids) - 1, logits)
             assert worst is not None
             assert worst < 1e-4
+
+
+def test_a_stage_switched_off_in_a_fork_is_what_parts_it_from_its_parent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "fork.wbs"
+    order, _ = make_order(DEFAULT_MODEL, EngineOptions(kv_blocks=64, threads=1), REQUESTS[:1], path)
+    opened = open_session(order, lambda _message: None)
+    engine = opened.engine
+    opened.feeder.feed(engine)
+    engine.run(6)
+    at = len(engine.tokens.tokens_of("1")) - 2
+    forked = engine.fork(ForkSpec("1", at_position=at, scales=(Scale(4, "attn_out", 0.0, head=1),)))
+    engine.run()
+    engine.close()
+
+    _, found = diff(capsys, path, path, pairs=[f"1:{forked}"], at=f"1:{at}")
+
+    first = found["first_stage"]
+    assert (first["layer"], first["stage"], first["position"]) == (4, "attn_out", at - 1)
+    assert first["beyond_rounding"]
 
 
 # -- distributions -----------------------------------------------------------------------------------------
