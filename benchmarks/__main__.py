@@ -1,6 +1,6 @@
 """`make bench`: what the engine and its recorder cost, beside transformers on the same prompts.
 
-    python -m benchmarks [--quick] [--threads N] [--only speed|recording]
+    python -m benchmarks [--quick] [--threads N] [--only speed|recording|session]
 
 The 0.5B model has random weights in the shape of Qwen2.5-0.5B, made in a temporary folder (1 GB).
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import random_model, recording, speed
+from benchmarks import looking_back, random_model, recording, speed
 from benchmarks.forward import bandwidth
 from engine.model.weights import load_decoder
 
@@ -25,13 +25,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, shorter outputs")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--only", choices=("speed", "recording"))
+    parser.add_argument("--only", choices=("speed", "recording", "session"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rounds, tokens = (3, 16) if options.quick else (7, 48)
-    if options.only != "speed":
+    wanted = ("recording", "speed", "session") if options.only is None else (options.only,)
+    if "recording" in wanted:
         _recording(3 if options.quick else 9)
-    if options.only != "recording":
+    if "session" in wanted:
+        _session(options.quick)
+    if "speed" in wanted:
         torch.set_num_threads(options.threads)
         _speed(tokens, rounds)
 
@@ -41,6 +44,14 @@ def _recording(rounds: int) -> None:
     torch.set_num_threads(1)
     print("bundled model, float32, batch 8, 1 thread")
     print(recording.measure(load_decoder(BUNDLED, torch.float32), rounds), end="\n\n", flush=True)
+
+
+def _session(quick: bool) -> None:
+    """Looking back in sessions of growing length, over a pool of 100,000 blocks; takes ten minutes."""
+    print(looking_back.HEADER, flush=True)
+    for found in looking_back.compare(quick):
+        print(found, flush=True)
+    print()
 
 
 def _speed(tokens: int, rounds: int) -> None:
