@@ -17,6 +17,8 @@ from engine.debug.debugger import Debugger
 from engine.debug.errors import DebugError
 from engine.debug.said import Shown, Stop, sentence
 from engine.engine import Engine, StepFailedError
+from engine.params import RequestSpec, SamplingParams
+from engine.stage_walk import StageWalk
 from engine.timeline import MemoryTimeline
 from tests.bundled import bundled_engine, decoder, greedy, run_all
 from tests.scripted import ScriptedExecutor, scripted_engine, spec
@@ -194,6 +196,26 @@ def test_x_shows_what_the_stage_holds() -> None:
         assert str(refused.value) == error
 
 
+def test_walking_through_stages_is_halted_by_points_too() -> None:
+    shell = model_run()
+    walk = StageWalk(shell.engine, shell.debugger)
+    shell.say("break at layer(1).gate", "catch finish", "tbreak if step == 2 and pos > 0")
+    walk.into()
+    walk.to(3, "q")
+    stop = shell.debugger.stop
+    assert stop is not None
+    assert (stop.layer, stop.stage, stop.when) == (1, "gate", "inside")
+    assert shell.debugger.standing == "inside step 1 at layer(1).gate"
+    walk.next_layer()
+    assert shell.debugger.standing == "inside step 1 at layer(2).attn_norm"
+    walk.finish()
+    assert shell.engine.state.step == 1
+    walk.into()
+    walk.finish()
+    assert shell.debugger.stop is not None
+    assert (shell.debugger.stop.when, shell.debugger.stop.step) == ("committed", 2)
+
+
 # -- watching and catching ----------------------------------------------------------------------------
 
 
@@ -347,6 +369,17 @@ def test_assertions() -> None:
     assert str(failed.value) == (
         "assertion failed, step 1, request 1 position 10: pos > 10 and step == 1  (pos 10, step 1)"
     )
+
+
+def test_a_condition_that_cannot_be_judged_stops_the_run_and_says_why() -> None:
+    """Beyond the twenty likeliest, penalties hide the final probability: stopping is better than missing it."""
+    shell = Shell(bundled_engine(32))
+    penalised = SamplingParams(max_tokens=4, repetition_penalty=1.3)
+    shell.engine.submit(RequestSpec(tuple(range(20, 30)), penalised))
+    shell.say("break if prob(7) > 0.9", "break if logit(7) > 1e9")
+    stop = shell.stop()
+    assert stop.point == 1
+    assert stop.happened[0].startswith("cannot be judged: the final probability of token 7")
 
 
 def test_a_point_at_a_stage_needs_an_engine_that_has_stages() -> None:

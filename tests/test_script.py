@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sessions.debug.console import Cursor, RecordConsole
 from sessions.reader import Session
 from tests.commands import Ran, run, spawn
 
@@ -97,6 +98,25 @@ def test_looking_back_forks_and_rewinds_in_one_script(tmp_path: Path) -> None:
     with Session.open(tmp_path / "run.wbs") as session:
         assert [branch.branch for branch in session.branches] == [0, 1]
         assert session.last_step(1) == 4
+
+
+def test_captured_logits_give_the_record_what_the_engine_knew(tmp_path: Path) -> None:
+    """Ranks, logits and probabilities of tokens beyond the record's twenty, with a temperature and a filter."""
+    names = [f"{kind}({token})" for kind in ("rank", "logit", "prob") for token in (3, 77, 400, 1000)]
+    script = ["tbreak if req == 1 and pos == 12", "c", *(f"print {name}" for name in names)]
+    path = tmp_path / "commands.dbg"
+    path.write_text("\n".join(script))
+    sampled = ("--temperature", 0.7, "--top-k", 200, "--capture", "logits", "--json")
+    ran = run("record", *PROMPTS, *sampled, "--script", path, "-o", tmp_path / "run.wbs")
+    assert ran.code == 0
+    told = [json.loads(line) for line in ran.out.splitlines()]
+    live = [value for each in told if each.get("type") == "answer" for value in each.get("values", ())]
+    assert [value["name"] for value in live] == names
+    with Session.open(tmp_path / "run.wbs") as session:
+        console = RecordConsole(session)
+        for value in live:
+            found = console.line(f"print {value['name']}", Cursor(0, 9, "1", 12)).values[0]
+            assert found.value == pytest.approx(value["value"], rel=1e-12)
 
 
 @pytest.mark.parametrize(
