@@ -350,6 +350,7 @@ async def test_captured_residuals_need_no_engine(session: Path, monkeypatch: pyt
         assert f"{stats.rms:.4g}" in shown
         assert f"{stats.largest:.4g}" in shown
         assert "values of layer 1 resid_post" in shown
+        assert f"norm {stats.norm:.3g}" in shown
         assert "≈" not in shown
         assert "L loads the model" in shown, "the lens needs it"
 
@@ -589,6 +590,41 @@ async def test_faces_take_turns_where_it_is_narrow(session: Path, engine_of: Eng
             await press(pilot, "m")
         assert seen == [{"stages", "values"}, {"source"}, {"lens", "course"}, {"parts", "heads"}]
         assert {str(pane.id) for pane in view.panes()} == {"layers-stages", "layers-values"}
+
+
+async def test_every_face_says_why_it_is_empty(session: Path) -> None:
+    async with workbench_on(session, (80, 24)) as (app, pilot):
+        app.select(CHOSEN)
+        await press(pilot, "7")
+        for _ in range(4):
+            assert len(list(view_of(app).panes())) == 1
+            assert "L loads the model" in spoken(app) or "No lines are known" in spoken(app)
+            await press(pilot, "m")
+
+
+async def test_captured_rows_follow_the_token(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with workbench_on(session) as (app, pilot):
+        record = app.scene.record
+        rows = {15: np.full(32, 3, "<f4"), 16: np.full(32, 7, "<f4")}
+        tokens = {position: record.token_row("2", position + 1) for position in rows}
+
+        def kept(_self: object, step: int, branch: int = 0) -> list[TensorRow]:
+            return [
+                TensorRow(position, TensorKey(branch, step, "2", 1, "resid_post", position), "F32", (32,))
+                for position, token in tokens.items()
+                if token is not None and token.chosen_step == step
+            ]
+
+        monkeypatch.setattr(type(record.session), "tensors", kept)
+        monkeypatch.setattr(
+            type(record.session), "tensor_bytes", lambda _self, tensor: rows[tensor.key.start].tobytes()
+        )
+        app.select(CHOSEN)
+        await press(pilot, "7")
+        assert "row 15 value 0 3 " in spoken(app)
+        app.select(replace(CHOSEN, position=17))
+        await settle(pilot)
+        assert "row 16 value 0 7 " in spoken(app)
 
 
 async def test_nothing_is_asked_while_the_run_goes_on(session: Path, engine_of: EngineOf) -> None:

@@ -74,16 +74,22 @@ class LayersView(View):
         inside, subject = self.inside, subject_of(scene)
         found = subject if isinstance(subject, str) else self._looking.at(scene, subject, self._token_of(scene))
         seen = None if isinstance(found, str) else found
-        filled = (inside, seen or found, scene.selection.request, scene.glyphs)
+        filled = (inside, subject, seen or found, scene.selection.request, scene.glyphs)
         if filled != self._filled:
             self._filled = filled
             self._lens = None if seen is None else Lens(seen)
             self._pass = self._pass_of(scene, inside, seen)
             self.all_panes.fill_stages(self._pass, str(found))
             self.all_panes.fill_lens(scene, self._lens, str(found))
+            self._fill_norms(scene)
         self._follow(scene, inside)
         self._show_cursors(scene)
         self._arrange()
+
+    def _fill_norms(self, scene: Scene) -> None:
+        """Of a row that cannot be looked at again, the norms that were captured."""
+        if self._lens is None and self._pass is not None and self.inside is None:
+            self.all_panes.fill_captured(self._pass.norms, scene.record.about.shape.layers)
 
     def _token_of(self, scene: Scene) -> int | None:
         """Whose logit is taken apart: the one a person chose for this row."""
@@ -126,6 +132,8 @@ class LayersView(View):
             self._fill_stage(shown_pass)
         if self._lens is not None:
             panes.show_layer(self._lens, layer, scene.selection.head)
+        else:
+            panes.course.show_cursor(layer + 1)
 
     def _fill_stage(self, shown_pass: Pass) -> None:
         """The stage under the cursor; inside a pass, where it stands."""
@@ -144,6 +152,7 @@ class LayersView(View):
             shown_pass is not None and bool(shown_pass.seen or self.inside is not None),
             shown_pass is not None and bool(shown_pass.sources),
             self._lens is not None,
+            self._lens is not None or (shown_pass is not None and self.inside is None),
         )
 
     @property

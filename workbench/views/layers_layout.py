@@ -25,25 +25,29 @@ class There:
     values: bool = False
     source: bool = False
     lens: bool = False
+    norms: bool = False
 
 
 def shown(there: There, size: Size, face: Face) -> dict[str, bool]:
     """Whether each pane is on the screen, by its CSS id."""
     stages = {"layers-stages": True, "layers-values": there.values, "layers-source": there.source}
-    lens = {"layers-lens": True, "layers-course": there.lens}
+    lens = {"layers-lens": True, "layers-course": there.norms}
     logit = {"layers-parts": there.lens, "layers-heads": there.lens}
     if size.width < WIDE:
         return _narrow(stages, lens, logit, face)
     if size.height < TALL:
         return _short(stages, lens, logit, face)
-    lens["layers-course"] = there.lens and size.height >= ROOMY
+    lens["layers-course"] = there.norms and size.height >= ROOMY
     return stages | lens | logit
 
 
 def _narrow(
     stages: dict[str, bool], lens: dict[str, bool], logit: dict[str, bool], face: Face
 ) -> dict[str, bool]:
-    source = {"layers-source": stages.pop("layers-source")}
+    """What a face is about stands there even when it has nothing to show: it says why."""
+    del stages["layers-source"]
+    source = {"layers-source": True}
+    logit["layers-parts"] = True
     every = {"stages": stages, "source": source, "lens": lens, "logit": logit}
     return {pane: on and face == name for name, panes in every.items() for pane, on in panes.items()}
 
@@ -66,7 +70,7 @@ def left_out(there: There, size: Size, face: Face) -> list[str]:
     """What a larger window would show too, and the key that shows it in this one."""
     turns = faces(size)
     if len(turns) == 1:
-        return ["the norms"] if there.lens and size.height < ROOMY else []
+        return ["the norms"] if there.norms and size.height < ROOMY else []
     names = {"stages": there.stages, "source": there.source, "lens": there.lens, "logit": there.lens}
     missing = [f"the {name}" for name in turns if name != face and names[name]]
     return [*missing[:-1], f"{missing[-1]} (m turns to it)"] if missing else []

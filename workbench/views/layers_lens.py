@@ -221,8 +221,20 @@ class DepthSeries:
         return [float(value) for value in self._values[start:stop]]
 
     def written(self, value: float) -> str:
+        if value != value:
+            return "–"
         text = f"{value:.3g}"
         return text if len(text) < 8 else f"{value:.1g}"
+
+
+def captured_series(norms: dict[int, float], layers: int) -> Sequence[DepthSeries]:
+    """The norm of the residual stream after the layers where it was captured."""
+    import numpy as np
+
+    values = np.full(layers + 1, np.nan, np.float32)
+    for layer, norm in norms.items():
+        values[layer + 1] = norm
+    return (DepthSeries("norm", "accent", values),)
 
 
 def series_of(lens: Lens) -> Sequence[DepthSeries]:
@@ -247,4 +259,13 @@ def _ints(data: bytes) -> Any:
     return np.frombuffer(data, "<i4")
 
 
-__all__ = ["DepthSeries", "HeadRows", "Lens", "LensRows", "PartRows", "depth_name", "series_of"]
+__all__ = [
+    "DepthSeries",
+    "HeadRows",
+    "Lens",
+    "LensRows",
+    "PartRows",
+    "captured_series",
+    "depth_name",
+    "series_of",
+]

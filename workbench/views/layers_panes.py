@@ -10,7 +10,7 @@ from textual.containers import Container, Horizontal, Vertical
 from workbench.bench import Scene
 from workbench.inside import stage_name
 from workbench.views.layers_layout import LEFT, RIGHT
-from workbench.views.layers_lens import HeadRows, Lens, LensRows, PartRows, series_of
+from workbench.views.layers_lens import HeadRows, Lens, LensRows, PartRows, captured_series, series_of
 from workbench.views.layers_looking import compared
 from workbench.views.layers_map import StageMap
 from workbench.views.layers_pass import Pass, StageRows
@@ -33,13 +33,12 @@ class LayersPanes(Container):
         self.lens = LineTable(id="layers-lens", classes="framed")
         self.course = StepChart(id="layers-course", classes="framed", empty="")
         self.values = StageMap(id="layers-values", classes="framed")
-        self.source = TextPane(id="layers-source", classes="framed", empty="")
+        self.source = TextPane(id="layers-source", classes="framed", empty="No lines are known.")
         self.parts = LineTable(id="layers-parts", classes="framed")
         self.heads = LineTable(id="layers-heads", classes="framed")
         self.left_side = Vertical(self.stages, self.lens, self.course, id="layers-left")
         self.shares = Horizontal(self.parts, self.heads, id="layers-shares")
         self.right_side = Vertical(self.values, self.source, self.shares, id="layers-right")
-        self.course.border_title = "norm, KL and p by layer"
 
     def compose(self) -> ComposeResult:
         yield self.left_side
@@ -65,15 +64,22 @@ class LayersPanes(Container):
         self.stages.border_title = "stages" if shown is None else shown.title
         self.stages.border_subtitle = "" if shown is None else shown.mark
 
+    def fill_captured(self, norms: dict[int, float], layers: int) -> None:
+        """The norms alone, where they were captured in the run."""
+        series = captured_series(norms, layers)
+        self.course.set_series(series, zoom=self._zoom(layers + 1))
+        self.course.border_title = "norm by layer, as captured in the run"
+
     def fill_lens(self, scene: Scene, lens: Lens | None, why: str) -> None:
         """The lens and the parts of the logit; without a row, why there is none."""
+        self.course.border_title = "norm, KL and p by layer"
         text = scene.record.token_text
         for pane in (self.lens, self.parts, self.heads):
             pane.empty, pane.border_subtitle = why, ""
         self.lens.set_model(None if lens is None else LensRows(lens, text))
         self.parts.set_model(None if lens is None else PartRows(lens))
         self.course.set_series(
-            () if lens is None else series_of(lens), zoom=0 if lens is None else self._zoom(lens)
+            () if lens is None else series_of(lens), zoom=0 if lens is None else self._zoom(lens.depths)
         )
         self.lens.border_title, self.parts.border_title = "logit lens", "parts of the logit"
         if lens is None:
@@ -111,10 +117,10 @@ class LayersPanes(Container):
             if 0 < pane.cursor < lens.depths or not pane.has_focus:
                 pane.show_cursor(layer + 1)
 
-    def _zoom(self, lens: Lens) -> int:
+    def _zoom(self, depths: int) -> int:
         """How often a layer's width in the chart can be doubled, where there are few."""
         room = self.course.body_width - label_width(self.course.body_width)
-        return max(0, min(MOST_ZOOM, (room // lens.depths).bit_length() - 1))
+        return max(0, min(MOST_ZOOM, (room // depths).bit_length() - 1))
 
     def _show_ran(self, source: Shown) -> None:
         """Scroll to the lines that ran, with a line around them."""

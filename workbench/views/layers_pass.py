@@ -49,6 +49,12 @@ class Pass:
     here: int | None = None
     recomputed: bool = False
 
+    @property
+    def norms(self) -> dict[int, float]:
+        """By layer, the l2 norm of the residual stream after it, where that is known."""
+        after = (line for line in self.lines if line.stage == "resid_post" and line.stats is not None)
+        return {line.layer: line.stats.norm for line in after if line.stats is not None}
+
     def index(self, layer: int, stage: str) -> int | None:
         """Where a stage stands in the list."""
         found = (at for at, line in enumerate(self.lines) if (line.layer, line.stage) == (layer, stage))
