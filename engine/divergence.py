@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from engine.divergence_measures import Floor, apart, coarser, floor_of, unit
-from engine.divergence_rebuild import Place, Rebuilt, Row, Told, untold
+from engine.divergence_rebuild import Place, Rebuilt, Row
 from engine.divergence_result import (
     KV,
     ORDER,
@@ -57,21 +57,16 @@ class Source(Protocol):
         ...
 
 
-def search(a: Source, b: Rebuilt, told: Told = untold) -> Divergence:
+def search(a: Source, b: Rebuilt) -> Divergence:
     """Search the row that `b` was rebuilt for. `a` and `b` have the same tokens up to it."""
     dtype = coarser(a.dtype, b.dtype)
-    told(0, 4)
     rows = {b.position: _Compared.at(a, b, b.position, dtype)}
-    told(1, 4)
     held = _Held(a.held(), b.held(), CACHE_TOLERANCE[dtype])
-    told(2, 4)
     for position in held.suspects():
         rows[position] = _Compared.at(a, b, position, dtype)
-        told(3, 4)
     blamed = next((found for at in sorted(rows) if (found := _blame(rows[at], held)) is not None), None)
     shown = rows[blamed.position if blamed is not None and blamed.position in rows else b.position]
     first = blamed or _first_at_all(rows[b.position], held)
-    told(4, 4)
     return Divergence(b.position, shown.position, first, tuple(shown.differences), tuple(held.differences()))
 
 

@@ -15,6 +15,9 @@ from sessions.errors import SessionError
 from sessions.reader import Session
 
 
+PAGE_STEPS = 2_000
+
+
 @dataclass(frozen=True, slots=True)
 class RowPlan:
     """The jobs that led to the row `position` of `request`; the last one, of step `steps[-1]`, computes it.
@@ -82,8 +85,11 @@ class _Needed:
         row = self.session.request(request, self.branch)
         together = set(family(row))
         first = row.submitted_step + 1
-        rows = self.session.step_rows(first, last, self.branch)
-        return [row.step for row in rows if any(work.request in together for work in row.works)]
+        found: list[int] = []
+        for page in range(first, last + 1, PAGE_STEPS):
+            rows = self.session.step_rows(page, min(last, page + PAGE_STEPS - 1), self.branch)
+            found += [row.step for row in rows if any(work.request in together for work in row.works)]
+        return found
 
     def _owners(self, request: str, steps: Sequence[int]) -> Iterator[tuple[str, int]]:
         """Who filled the blocks that `request` took over from others, and until when."""
