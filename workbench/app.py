@@ -407,7 +407,7 @@ class WorkbenchApp(App[int]):
         desk = self.desk
         halted = self.engine.stop is not None and desk is not None and desk.clock.live
         urgent = desk is None or halted or self.engine.state == "gone" or desk.moment.step == 0
-        hint = frame.hint(self.engine, desk.scene if desk else None)
+        hint = frame.hint(self.engine, desk.scene if desk else None, self.size.width)
         self._main.query_one(MessageLine).hint(hint, urgent=urgent)
 
     def _line(self, name: str) -> OneLine:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from engine.debug.said import Stop, sentence
 from workbench.oneline import Item
 from workbench.source import Live, Source
+from workbench.widgets.cells import cell_len
 from workbench.widgets.glyphs import Glyphs
 from workbench.widgets.inks import Ink
 from workbench.widgets.spans import Bar, Line, Span
@@ -46,7 +47,7 @@ def header_items(scene: Scene) -> list[Item]:
         Item([Span("hit ", "dim"), _hit_rate(moment.state)], 6),
         Item([Span(_speed(scene), "text"), Span(" tok/s", "dim")], 7),
         *([Item(Span(f"{glyphs.changed} rec", "bad"), 9, right=True)] if scene.engine.records else []),
-        Item(engine_word(scene.engine, glyphs), 4, right=True),
+        Item(engine_word(scene.engine, glyphs), 1 if scene.engine.stop is not None else 4, right=True),
     ]
 
 
@@ -57,7 +58,7 @@ def opening_items(source: Source, engine: EngineStatus, glyphs: Glyphs) -> list[
     return [Item(Span("workbench", "title")), Item(Span(name, "strong")), Item(word, right=True)]
 
 
-def hint(engine: EngineStatus, scene: Scene | None) -> str:
+def hint(engine: EngineStatus, scene: Scene | None, width: int) -> str:
     """One line that says what to press, when there is nothing else to say."""
     if scene is None:
         return "the model is loading; q quits"
@@ -70,7 +71,7 @@ def hint(engine: EngineStatus, scene: Scene | None) -> str:
     if engine.state == "none":
         return "a recording: [ ] move a step, { } to what is notable, g to a step, ? help"
     if engine.stop is not None:
-        return sentence(engine.stop)
+        return stop_line(engine.stop, width)
     if engine.inside is not None:
         inside = engine.inside
         return f"inside step {inside.step}, {inside.where}: s stage, N layer, f finish, X abandon, c go on"
@@ -120,6 +121,13 @@ def stop_words(stop: Stop) -> str:
             return f"{kind}{point}: step {stop.step} failed"
         case _:
             return f"{kind}{point}: after step {stop.step}"
+
+
+def stop_line(stop: Stop, width: int) -> str:
+    """Where, why and with which values the engine was halted; in little room the header has to say where."""
+    whole = sentence(stop)
+    head, colon, why = whole.partition(": ")
+    return whole if cell_len(whole) + 2 <= width or not colon else f"{head.partition(',')[0]}: {why}"
 
 
 def place_words(layer: int | None, stage: str | None) -> str:

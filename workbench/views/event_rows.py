@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import msgspec
 
@@ -20,7 +20,7 @@ PAGE = 128
 
 
 class EventRows:
-    """Rows of the log that pass a filter. `step` is the one the clock is at: its rows count as changed."""
+    """Rows of the log that pass a filter. `here` are the events of the moment: their rows count as changed."""
 
     columns: Sequence[Column] = (
         Column("event", 8, "right", 2),
@@ -32,7 +32,8 @@ class EventRows:
     def __init__(self, record: Record, wanted: EventFilter) -> None:
         self.record = record
         self.wanted = wanted
-        self.step = 0
+        self.here: Set[int] = frozenset()  # seqs
+        self._several = len(record.session.branches) > 1
         self.view: EventView = record.events(None if wanted == EventFilter() else wanted)
         self._pages: dict[int, Sequence[EventRow]] = {}
 
@@ -42,6 +43,7 @@ class EventRows:
     def refresh(self) -> None:
         """Take in what was recorded since."""
         self.view.refresh()
+        self._several = len(self.record.session.branches) > 1
         self._pages.pop(max(self._pages, default=0), None)
 
     def scan(self) -> bool:
@@ -63,28 +65,27 @@ class EventRows:
         ink = INKS.get(type(row.event), "text")
         words = self.sentence(index)
         return (
-            Span(f"{row.seq:,}", "faint"), Span(f"{row.event.step:,}", "dim"), Span(type_of(row.event), ink),
-            Span(words, "strong" if row.event.step == self.step else "text"),
+            Span(f"{row.seq:,}", "faint"), Span(self._when(row), "dim"), Span(type_of(row.event), ink),
+            Span(words, "strong" if row.seq in self.here else "text"),
         )  # fmt: skip
+
+    def _when(self, row: EventRow) -> str:
+        """The step; with the branch in front, where there are several."""
+        branch = f"{row.event.branch}:" if self._several else ""
+        return f"{branch}{row.event.step:,}"
 
     def sentence(self, index: int) -> str:
         """What happened, in words."""
         return sentence(self.event_row(index).event, self.record.token_text)
 
     def changed(self, index: int) -> bool:
-        return self.event_row(index).event.step == self.step
+        return self.event_row(index).seq in self.here
 
     def first_of_step(self, step: int) -> int | None:
-        """The row of the first event of `step` or after it; None when there are no rows."""
-        count = len(self)
-        low, high = 0, count
-        while low < high:
-            middle = (low + high) // 2
-            if self.event_row(middle).event.step < step:
-                low = middle + 1
-            else:
-                high = middle
-        return min(low, count - 1) if count else None
+        """The row of the first event of `step` of the record's branch, or after it; None when there are no rows."""
+        count, events = len(self), self.record.events_of(step)
+        row = self.view.row_of(events[0].seq) if events else count - 1
+        return min(row, count - 1) if count else None
 
 
 def event_facts(row: EventRow, record: Record) -> list[Fact]:

@@ -58,7 +58,7 @@ class EventsView(View):
             rows = self._rows = EventRows(scene.record, self._wanted)
         elif news & News.RECORD:
             rows.refresh()
-        rows.step = scene.moment.step
+        rows.here = {row.seq for row in scene.moment.events}
         self._scan_on()
         self.log_pane.set_model(rows)
         if news & News.MOMENT:
@@ -69,7 +69,7 @@ class EventsView(View):
     def _go_to_step(self, scene: Scene, rows: EventRows) -> None:
         """Put the cursor on the moment's first event; at the live end, on the newest."""
         pane = self.log_pane
-        if len(rows) and rows.event_row(pane.cursor).event.step == scene.moment.step and not scene.moment.live:
+        if len(rows) and rows.changed(pane.cursor) and not scene.moment.live:
             return
         if scene.moment.live:
             pane.show_cursor(len(rows) - 1)
@@ -120,7 +120,9 @@ class EventsView(View):
         if self._rows is None or not len(self._rows):
             return
         event = self._rows.event_row(self.log_pane.cursor).event
-        self.bench.seek(event.step)
+        branch = self.scene.record.branch
+        is_past = self.scene.branches.holds(branch, event.branch, event.step)
+        self.bench.seek(event.step, branch if is_past else event.branch)
         self.bench.select(select_subject(event, self.scene.selection))
 
     def ask_filter(self) -> None:
@@ -182,7 +184,7 @@ class EventsView(View):
 
     def text(self, scene: Scene, width: int) -> str:
         rows = EventRows(scene.record, EventFilter(steps=(scene.moment.step, scene.moment.step)))
-        rows.step = scene.moment.step
+        rows.here = {row.seq for row in scene.moment.events}
         rows.view.scan_all()
         lines = [heading(f"events of step {scene.moment.step}", width), *table(rows, width)]
         if len(rows):

@@ -9,10 +9,12 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
 from engine.wording import batch_words
+from sessions.records import RequestRow
 from workbench.astext import heading, paragraphs, table
 from workbench.bench import News, Scene
 from workbench.view import Drop, View
 from workbench.views.decisions import Told, line_of, select_subject, told_until
+from workbench.views.fork_text import origin_of
 from workbench.views.pool import PoolMap
 from workbench.views.request_table import RequestTable
 from workbench.views.request_text import RequestText
@@ -59,6 +61,7 @@ class OverviewView(View):
             self.query_one(f"#{pane}").border_title = title
         self.query_one("#decisions", TextPane).selectable = True
         self._told: Sequence[Told] = ()
+        self._requests: Sequence[RequestRow] = ()
 
     def show(self, scene: Scene, news: News) -> None:
         if news & (News.MOMENT | News.SELECTION | News.RECORD):
@@ -73,6 +76,7 @@ class OverviewView(View):
         pane = self.query_one("#requests", LineTable)
         model = RequestTable(scene, pane.body_width)
         pane.set_model(model)
+        self._requests = model.requests
         pane.border_subtitle = f"{len(scene.moment.state.requests)} live of {len(model)}"
         if (row := model.index_of(scene.selection.request)) is not None:
             pane.show_cursor(row)
@@ -85,7 +89,7 @@ class OverviewView(View):
         model, position = RequestText.at(scene, request), scene.selection.position
         pane.set_model(model, follow=position is None)
         pane.show_cursor(len(model) - 1 if position is None else position)
-        pane.border_title = f"request {request}"
+        pane.border_title = f"request {request}{origin_of(scene.record, scene.record.request(request))}"
         pane.border_subtitle = "shaded: the less likely, the stronger"
 
     def _show_pool(self, scene: Scene) -> None:
@@ -112,7 +116,7 @@ class OverviewView(View):
     def on_cursor_moved(self, message: CursorMoved) -> None:
         chosen, moment = self.scene.selection, self.scene.moment
         if message.pane.id == "requests":
-            self.bench.select(replace(chosen, request=moment.requests[message.index].request))
+            self.bench.select(replace(chosen, request=self._requests[message.index].request))
         elif message.pane.id == "text":
             self.bench.select(replace(chosen, position=message.index))
         elif message.pane.id == "pool":

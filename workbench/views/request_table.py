@@ -8,6 +8,7 @@ from functools import lru_cache
 from engine.state import Request, RequestState
 from sessions.records import RequestRow
 from workbench.bench import Scene
+from workbench.views.fork_text import change_of, in_families
 from workbench.widgets.cells import cell_len
 from workbench.widgets.columns import Column, place
 from workbench.widgets.inks import Ink
@@ -36,7 +37,7 @@ NONE = Span("–", "faint")
 
 
 class RequestTable:
-    """Live requests by arrival, then ended ones, the latest first."""
+    """Live requests by arrival, then ended ones, the latest first; forks stand under their parents."""
 
     columns: Sequence[Column] = COLUMNS
 
@@ -46,7 +47,8 @@ class RequestTable:
         self._tail_cells = next((c.width for c in place(COLUMNS, width - MARK_WIDTH) if c.index == last), 0)
         self._record = scene.record
         self._moment = scene.moment
-        self.requests = scene.moment.requests
+        self._corner = scene.glyphs.tree_corner[0]
+        self.requests = in_families(scene.moment.requests, scene.moment.state.requests)
         self.row = lru_cache(maxsize=256)(self._row)  # type: ignore[method-assign]
 
     def __len__(self) -> int:
@@ -72,30 +74,36 @@ class RequestTable:
         has_blocks = bool(live.table)
         admitted = row.admitted_step is not None and row.admitted_step <= self._moment.step
         return (
-            live.id,
+            self._name(row),
             Span(live.state, ink),
             str(live.prompt_tokens),
             str(live.output_tokens) if live.output_tokens else NONE,
             str(row.cached_tokens) if admitted and row.cached_tokens else NONE,
             str(len(live.table)) if has_blocks else NONE,
             Bar(_progress(live), ink),
-            self._tail(live.id, live.num_tokens),
+            self._tail(row, live.num_tokens),
         )
+
+    def _name(self, row: RequestRow, ink: Ink = "text") -> Line:
+        """The id; that of a fork hangs from its parent's."""
+        return [Span(self._corner if row.parent is not None else "", "faint"), Span(row.request, ink)]
 
     def _ended(self, row: RequestRow) -> Sequence[Line]:
         bad = row.finish_reason in ("error", "abort")
         return (
-            Span(row.request, "dim"),
+            self._name(row, "dim"),
             Span((row.finish_reason or "ended").upper(), "bad" if bad else "finished"),
             Span(str(row.prompt_tokens), "dim"),
             Span(str(row.output_tokens), "dim"),
             Span(str(row.cached_tokens), "dim") if row.cached_tokens else NONE,
             NONE,
             Span(f"step {row.finished_step}", "dim"),
-            self._tail(row.request, row.prompt_tokens + row.output_tokens, "dim"),
+            self._tail(row, row.prompt_tokens + row.output_tokens, "dim"),
         )
 
-    def _tail(self, request: str, count: int, ink: Ink = "text") -> Line:
+    def _tail(self, row: RequestRow, count: int, ink: Ink = "text") -> Line:
+        """The last tokens; before those of a fork, where it forks and what it changed."""
+        request = row.request
         ids = self._record.token_ids(request)
         new = self._moment.changes.new_tokens.get(request, ())
         positions = range(max(0, count - TAIL_TOKENS), min(count, len(ids)))
@@ -103,7 +111,10 @@ class RequestTable:
             Span(self._record.token_text(ids[position]), "changed" if position in new else ink)
             for position in positions
         ]
-        return _last_cells(spans, self._tail_cells)
+        if row.parent is None:
+            return _last_cells(spans, self._tail_cells)
+        origin = Span(f"at {row.at_position} {change_of(self._record, row)} ", "accent")
+        return [origin, *_last_cells(spans, max(0, self._tail_cells - cell_len(origin.text)))]
 
 
 def _progress(live: Request) -> float:

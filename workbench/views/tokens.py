@@ -14,6 +14,7 @@ from workbench.actions import Action
 from workbench.bench import News, Scene
 from workbench.forking import ForkHint
 from workbench.view import View
+from workbench.views.fork_text import origin_of
 from workbench.views.provenance import recomputed
 from workbench.views.request_text import SHADINGS, RequestText
 from workbench.views.subject import Subject, subject_of
@@ -159,14 +160,15 @@ class TokensView(View):
         pane.set_model(text, follow=subject.following)
         pane.show_cursor(subject.position)
         cached = f", {text.cached_len} cached" if text.cached_len else ""
-        pane.border_title = f"request {subject.request} by {shading.name}{cached}"
+        origin = origin_of(scene.record, scene.record.request(subject.request))
+        pane.border_title = f"request {subject.request}{origin} by {shading.name}{cached}"
         pane.border_subtitle = shading.legend
         self.course.set_series(course_of(text))
         self.course.show_cursor(subject.choice)
 
     def _show_choice(self, scene: Scene, subject: Subject) -> None:
         details = _details_of(scene, subject)
-        filled = (subject.request, subject.choice, details is None, scene.moment.step)
+        filled = (scene.moment.branch, subject.request, subject.choice, details is None, scene.moment.step)
         if details is None:
             self._fill_no_choice(subject)
         elif filled != self._filled:
