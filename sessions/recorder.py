@@ -74,8 +74,7 @@ class Recorder:
         self._steps += 1
         self._writer_cores.keep()
         self._send(Said(ev.encode_lines(events), self._place(details), ends_step=True))
-        while self._latest.steps < self._steps - 1:
-            self._hear()
+        self._wait_for_step(self._steps - 1)
         self._raise_error()
 
     def capture(self, tensors: Sequence[Captured]) -> None:
@@ -107,7 +106,14 @@ class Recorder:
         """Copy the logits to the slot that the writer is done with: it is never two steps behind."""
         if details is None or details.logits is None:
             return None
+        if not self._scratch.holds(details.logits):  # larger slots lie elsewhere: over those of the step before
+            self._wait_for_step(self._steps - 1)
         return self._scratch.put(self._steps % 2, details.logits)
+
+    def _wait_for_step(self, step: int) -> None:
+        """Return when the writer is done with `step`, counted in commits."""
+        while self._latest.steps < step:
+            self._hear()
 
     def _send(self, said: Said) -> None:
         try:

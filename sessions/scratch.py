@@ -37,9 +37,13 @@ class Scratch:
         with tempfile.TemporaryFile() as file:
             return cls(os.dup(file.fileno()))
 
+    def holds(self, logits: Logits) -> bool:
+        """Whether a slot is large enough for `logits`."""
+        return logits.nbytes <= self._slot_bytes
+
     def put(self, slot: int, logits: Logits) -> Place:
-        """Copy `logits` [rows, vocab] to a slot, growing both when it is too small."""
-        if logits.nbytes > self._slot_bytes:
+        """Copy `logits` [rows, vocab] to a slot, growing both when it is too small: nobody may read then."""
+        if not self.holds(logits):
             page = mmap.PAGESIZE
             size = -(-2 * logits.nbytes // page) * page  # room for a larger batch
             os.ftruncate(self.fd, 2 * size)

@@ -8,12 +8,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+import xxhash
 from msgspec.structs import replace
 
 from engine import events as ev
@@ -24,9 +26,10 @@ from sessions.errors import RecorderError, SessionError
 from sessions.places import default_path, file_system, place_for, side_files
 from sessions.reader import Session
 from sessions.recorder import Recorder
+from sessions.request_rows import signed
 from sessions.writer import Writer
 from tests.fold_process import digest
-from tests.recorded import DEMO_HEADER, engine_on, run_demo
+from tests.recorded import DEMO_HEADER, engine_on, header, run_demo
 from tests.scripted import spec
 
 WAL_VERSION = 2
@@ -54,6 +57,29 @@ def test_a_run_is_recorded_and_leaves_one_file(tmp_path) -> None:
     with Session.open(path) as session:
         assert digest(session.state_at(session.last_step())) == digest(engine.state)
         assert session.details("1", 12) is not None
+
+
+def test_logits_that_need_larger_slots_leave_those_of_the_step_before_alone(tmp_path) -> None:
+    """The writer is halted while it still has step 3 to read, and step 4 brings many times the rows."""
+    path, about = tmp_path / "run.wbs", header(64, max_running=40, token_budget=200)
+    recorder = Recorder(path, about)
+    engine = engine_on(recorder, about)
+    engine.submit(spec(range(9), 6))
+    engine.run(2)
+    recorder.flush()
+    os.kill(recorder.pid, signal.SIGSTOP)
+    step = engine.step()
+    for _ in range(30):
+        engine.submit(spec([7], 2))
+    threading.Timer(0.2, os.kill, (recorder.pid, signal.SIGCONT)).start()
+    engine.run()
+    recorder.close()
+    assert step is not None
+    row = step.details.logits
+    assert row is not None
+    with Session.open(path) as session:
+        [token] = [token for token in session.tokens("1") if token.chosen_step == 3]
+        assert token.logits_hash == signed(xxhash.xxh3_64_intdigest(row[0].tobytes()))
 
 
 def test_captured_tensors_come_back(tmp_path) -> None:
