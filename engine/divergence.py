@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -63,7 +64,8 @@ def search(a: Source, b: Rebuilt) -> Divergence:
     rows = {b.position: _Compared.at(a, b, b.position, dtype)}
     held = _Held(a.held(), b.held(), CACHE_TOLERANCE[dtype])
     for position in held.suspects():
-        rows[position] = _Compared.at(a, b, position, dtype)
+        with suppress(LookupError):  # computed outside the recorded steps, as after going back
+            rows[position] = _Compared.at(a, b, position, dtype)
     blamed = next((found for at in sorted(rows) if (found := _blame(rows[at], held)) is not None), None)
     shown = rows[blamed.position if blamed is not None and blamed.position in rows else b.position]
     first = blamed or _first_at_all(rows[b.position], held)

@@ -14,7 +14,6 @@ from sessions.diff_tokens import RequestLog, family
 from sessions.errors import SessionError
 from sessions.reader import Session
 
-
 PAGE_STEPS = 2_000
 
 
