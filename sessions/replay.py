@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Protocol
 
 from engine import events as ev
@@ -12,8 +13,10 @@ from engine.rewinding import Rewound
 from engine.state import State
 from engine.timeline import Past
 from sessions.reader import Session
-from sessions.replay_compare import Comparison, Difference, compare_events, is_end
+from sessions.replay_compare import Comparison, compare_events, is_end, refused
+from sessions.replay_difference import Difference
 from sessions.replay_inputs import is_input, repeat
+from sessions.replay_rows import StepRows
 
 FETCHED_EVENTS = 5_000
 
@@ -96,11 +99,9 @@ def replay(
     events = _recorded(session)
     for event in events:
         if is_input(event):
-            repeat(event, engine)
+            comparison.first = _give(event, events, engine, said)
             if isinstance(event, ev.Branched):
                 timeline.branch = event.branch
-            expected = [event, *_with(events, len(actual := said.take()) - 1)]
-            comparison.first = compare_events(expected, actual)
         else:
             of_step = [event, *_rest(events)]
             if not is_end(of_step[-1]):
@@ -110,6 +111,17 @@ def replay(
             return
         if not is_input(event):
             yield event.step
+
+
+def _give(event: ev.Event, events: Iterator[ev.Event], engine: Replayable, said: Said) -> Difference | None:
+    """Give the input that caused `event`, and compare what comes of it with that event and those after it."""
+    try:
+        repeat(event, engine)
+    except (LookupError, RuntimeError, ValueError) as error:
+        said.take()
+        return refused(event, error)
+    actual = said.take()
+    return compare_events([event, *islice(events, len(actual) - 1)], actual)
 
 
 def _run_step(
@@ -125,10 +137,11 @@ def _run_step(
     except StepFailedError:
         step = None
     actual = said.take()
-    recorded = session.details_of_step(end.step, end.branch)
-    again = step.details if step is not None else None
-    logits = comparison.compare_logits(end.step, recorded, again) if again is not None else None
-    return compare_events(expected, actual, logits) or logits
+    if step is None:
+        return compare_events(expected, actual)
+    rows = StepRows.read(session, end.step, end.branch, actual)
+    logits = comparison.compare_logits(end.step, rows, step.details)
+    return compare_events(expected, actual, logits) or logits or rows.compare(actual)
 
 
 def _recorded(session: Session) -> Iterator[ev.Event]:
@@ -144,12 +157,6 @@ def _rest(events: Iterator[ev.Event]) -> Iterator[ev.Event]:
         yield event
         if is_end(event):
             return
-
-
-def _with(events: Iterator[ev.Event], count: int) -> Iterator[ev.Event]:
-    """The next `count` events."""
-    for _, event in zip(range(count), events, strict=False):
-        yield event
 
 
 __all__ = ["RecordTimeline", "Replayable", "Said", "replay"]

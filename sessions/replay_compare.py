@@ -11,24 +11,17 @@ import msgspec
 from engine import events as ev
 from engine.details import TokenDetails
 from engine.execution import DetailsOf
+from sessions.replay_difference import Difference, Kind
+from sessions.replay_rows import StepRows
+from sessions.request_rows import signed
 
 TIMES = ("started_ns", "plan_ns", "forward_ns", "sample_ns", "commit_ns")
 
 
-class Difference(msgspec.Struct, frozen=True):
-    """The first thing that differs: `field` of an event or a row of logits, as recorded and as it is now.
-
-    `max_abs` is the largest distance of the recorded candidates' raw logits, None where there are none.
-    """
-
-    step: int
-    request: str | None
-    position: int | None
-    field: str
-    expected: str
-    actual: str
-    max_abs: float | None = None
-    near_tie: bool = False
+PLANS = (
+    ev.Waiting, ev.PrefixMatched, ev.Inherited, ev.Evicted, ev.Allocated, ev.Copied, ev.Admitted, ev.Preempted,
+    ev.Scheduled,
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -38,20 +31,35 @@ class Comparison:
     tolerance: float | None = None
     first: Difference | None = None
     largest: float = 0.0  # distance that was within the tolerance
+    compared: int = 0  # rows of logits
+    unrecorded: int = 0  # rows of logits of which the record holds no hash
 
-    def compare_logits(self, step: int, recorded: Sequence[TokenDetails], again: DetailsOf) -> Difference | None:
+    def compare_logits(self, step: int, rows: StepRows, again: DetailsOf) -> Difference | None:
         """The first token of a step whose logits differ by more than they may."""
         logits = again.logits
-        for row, (before, now) in enumerate(zip(recorded, again(), strict=False)):
-            if before.logits_hash == now.logits_hash:
+        for index, now in enumerate(again()):
+            place = now.request, now.position
+            hashes = rows.hashes(place)
+            self.compared += bool(hashes)
+            self.unrecorded += not hashes
+            differing = next((hash_ for hash_ in hashes if hash_ != signed(now.logits_hash)), None)
+            if differing is None:
                 continue
-            distance = None if logits is None else _distance(before, logits[row])
+            before = rows.details.get(place)
+            distance = None if logits is None or before is None else _distance(before, logits[index])
             if self.tolerance is not None and distance is not None and distance <= self.tolerance:
                 self.largest = max(self.largest, distance)
                 continue
-            expected, actual = f"hash {before.logits_hash:016x}", f"hash {now.logits_hash:016x}"
+            near_tie = before is not None and before.near_tie
             return Difference(
-                step, now.request, now.position, "logits", expected, actual, distance, before.near_tie
+                step,
+                *place,
+                "logits",
+                _hash(differing),
+                _hash(signed(now.logits_hash)),
+                distance,
+                near_tie,
+                "logits",
             )
         return None
 
@@ -64,6 +72,13 @@ def compare_events(
         if before is None or now is None or _timeless(before) != _timeless(now):
             return _difference(before, now, logits, (before or now).step)
     return None
+
+
+def refused(event: ev.Event, error: Exception) -> Difference:
+    """The input that caused `event` cannot be given: `error` says why."""
+    request, name = ev.request_in(event), ev.type_of(event)
+    said = " ".join(str(error.args[0] if error.args else error).split())
+    return Difference(event.step, request, None, name, name, f"refused: {said}", kind="input")
 
 
 def is_end(event: ev.Event) -> bool:
@@ -84,15 +99,32 @@ def _difference(
     position = before.position if isinstance(before, ev.Token) else None
     max_abs, near_tie = (logits.max_abs, logits.near_tie) if logits else (None, False)
     if before is None or now is None or type(before) is not type(now):
-        return Difference(step, request, position, "event", _type(before), _type(now), max_abs, near_tie)
+        kind = _kind(before or now)
+        return Difference(step, request, position, "event", _type(before), _type(now), max_abs, near_tie, kind)
     name = next(n for n in before.__struct_fields__ if n not in TIMES and getattr(before, n) != getattr(now, n))
     field = name if isinstance(before, ev.Token) else f"{ev.type_of(before)}.{name}"
     expected, actual = (_shown(getattr(event, name)) for event in (before, now))
-    return Difference(step, request, position, field, expected, actual, max_abs, near_tie)
+    kind = "draw" if field == "draw" else _kind(before)
+    return Difference(step, request, position, field, expected, actual, max_abs, near_tie, kind)
+
+
+def _kind(event: ev.Event | None) -> Kind:
+    match event:
+        case ev.Token():
+            return "token"
+        case ev.Submitted() | ev.Forked() | ev.PolicyChanged() | ev.Branched():
+            return "input"
+    return "plan" if isinstance(event, PLANS) else "result"
 
 
 def _type(event: ev.Event | None) -> str:
+    if isinstance(event, ev.StepFailed):
+        return f"step_failed ({event.error})"
     return "nothing" if event is None else ev.type_of(event)
+
+
+def _hash(signed_: int) -> str:
+    return f"hash {signed_ % (1 << 64):016x}"
 
 
 def _shown(value: object) -> str:

@@ -12,13 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from engine import events as ev
 from engine import protocol as pr
 from engine.forking import ForkSpec
 from engine.interventions import Scale
 from engine.params import EngineOptions, RequestSpec, SamplingParams
 from sessions.reader import Session
 from sessions.replay import RecordTimeline, Said, replay
-from sessions.replay_compare import Comparison, Difference
+from sessions.replay_compare import Comparison
+from sessions.replay_difference import Difference
 from tests.bundled import FOLDER, greedy
 from tests.commands import run
 from tests.recorded import engine_on, header
@@ -106,22 +108,22 @@ def change_event(path: Path, kind: str, old: str, new: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("kind", "old", "new", "field"),
+    ("event", "old", "new", "field", "kind"),
     [
-        ("token", '"token":', '"token":1', "token"),
-        ("token", '"draw":null', '"draw":0.5', "draw"),
-        ("scheduled", '"budget":12', '"budget":11', "scheduled.budget"),
-        ("cached", '"created":', '"created":true,"x":', "cached.created"),
-        ("allocated", '"index":', '"index":1', "allocated.index"),
+        ("token", '"token":', '"token":1', "token", "token"),
+        ("token", '"draw":null', '"draw":0.5', "draw", "draw"),
+        ("scheduled", '"budget":12', '"budget":11', "scheduled.budget", "plan"),
+        ("cached", '"created":', '"created":true,"x":', "cached.created", "result"),
+        ("allocated", '"index":', '"index":1', "allocated.index", "plan"),
     ],
 )
 def test_a_record_that_was_changed_is_found_at_its_step(
-    path: Path, kind: str, old: str, new: str, field: str
+    path: Path, event: str, old: str, new: str, field: str, kind: str
 ) -> None:
-    step = change_event(path, kind, old, new)
+    step = change_event(path, event, old, new)
     steps, comparison = replayed(path)
     assert comparison.first is not None
-    assert (comparison.first.step, comparison.first.field) == (step, field)
+    assert (comparison.first.step, comparison.first.field, comparison.first.kind) == (step, field, kind)
     assert steps == list(range(1, step))
 
 
@@ -246,6 +248,56 @@ def test_a_changed_hash_is_found(model_run: Path, tmp_path: Path) -> None:
            data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])  # fmt: skip
     first = json.loads(run("replay", str(copy), "--json").out)["first"]
     assert (first["step"], first["field"], first["max_abs"]) == (4, "logits", 0.0)
+
+
+LAST = "request = '1' AND branch = 0 AND position = 24"
+
+
+@pytest.mark.parametrize(
+    ("edit", "kind"),
+    [
+        (f"UPDATE tokens SET logits_hash = logits_hash + 1 WHERE {LAST}", "logits"),
+        (f"UPDATE tokens SET token = token + 1 WHERE {LAST}", "token"),
+        (f"UPDATE tokens SET draw = draw / 2 WHERE {LAST}", "draw"),
+        (f"DELETE FROM tokens WHERE {LAST}", "token"),
+    ],
+)
+def test_a_table_that_does_not_agree_with_the_events_is_found(
+    model_run: Path, tmp_path: Path, edit: str, kind: str
+) -> None:
+    copy = tmp_path / "run.wbs"
+    shutil.copy(model_run, copy)
+    change(copy, edit)
+    done = run("replay", str(copy), "--json")
+    first = json.loads(done.out)["first"]
+    assert done.code == 1
+    assert (first["request"], first["position"], first["kind"]) == ("1", 24, kind)
+
+
+def test_tokens_without_recorded_logits_are_counted(model_run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run.wbs"
+    shutil.copy(model_run, copy)
+    change(copy, "UPDATE tokens SET logits_hash = NULL WHERE branch = 0 AND chosen_step < 4")
+    change(copy, "DELETE FROM candidate_rows WHERE branch = 0 AND step < 4")
+    (missing,) = sqlite3.connect(copy).execute("SELECT count(*) FROM tokens WHERE logits_hash IS NULL").fetchone()
+    assert missing
+    done = run("replay", str(copy))
+    assert done.code == 0
+    assert f"of {missing} tokens the record holds no logits to compare" in done.out
+
+
+def test_an_input_that_cannot_be_given_is_named(path: Path) -> None:
+    """The record says that somebody aborted a request that there never was."""
+    connection = sqlite3.connect(path)
+    (seq,) = connection.execute("SELECT seq FROM events WHERE type = 'submitted' ORDER BY seq DESC").fetchone()
+    aborted = ev.Finished(branch=0, step=0, request="99", reason="abort", detail="aborted", output_tokens=0)
+    line = ev.encode(aborted).decode()
+    connection.execute("UPDATE events SET data = ?, type = 'finished' WHERE seq = ?", (line, seq))
+    connection.commit()
+    connection.close()
+    _, comparison = replayed(path)
+    assert comparison.first is not None
+    assert (comparison.first.kind, comparison.first.actual) == ("input", "refused: 99")
 
 
 def test_a_difference_reads_as_one_line() -> None:

@@ -11,7 +11,8 @@ from engine.params import EngineOptions
 from sessions.header import Header
 from sessions.reader import Session
 from sessions.replay import RecordTimeline, Said, replay
-from sessions.replay_compare import Comparison, Difference
+from sessions.replay_compare import Comparison
+from sessions.replay_difference import Difference
 from workbench.cli.console import print_json
 from workbench.cli.errors import DONE, FAILED, CommandError
 from workbench.cli.model_finder import resolve_model
@@ -25,7 +26,10 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25, "float16": 0.05}
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """What a replay found. `tolerance` is None where logits were compared to the bit, else `because` says why."""
+    """What a replay found. `tolerance` is None where logits were compared to the bit, else `because` says why.
+
+    `logits` rows of logits were compared; of `without_logits` tokens the record holds no hash to compare with.
+    """
 
     identical: bool
     steps: int
@@ -33,6 +37,8 @@ class Replayed(msgspec.Struct, frozen=True):
     tolerance: float | None = None
     because: tuple[str, ...] = ()
     largest: float | None = None
+    logits: int = 0
+    without_logits: int = 0
 
 
 def replay_session(name: str, model: str | None, threads: int | None, json: bool) -> int:
@@ -76,7 +82,16 @@ def _replay(session: Session, folder: Path, options: EngineOptions, progress: Pr
         progress(steps, total)
     first = comparison.first
     largest = comparison.largest if because else None
-    return Replayed(first is None, steps, first, comparison.tolerance, because, largest)
+    return Replayed(
+        first is None,
+        steps,
+        first,
+        comparison.tolerance,
+        because,
+        largest,
+        comparison.compared,
+        comparison.unrecorded,
+    )
 
 
 def _unlike(header: Header, machine: str, kernel: str, options: EngineOptions) -> tuple[str, ...]:
@@ -97,6 +112,8 @@ def _print(result: Replayed) -> None:
     how = "to the bit" if result.tolerance is None else f"within {result.tolerance:g}"
     for line in result.because:
         print(f"not as recorded: {line}; logits are compared within {result.tolerance:g}")
+    if result.without_logits:
+        print(f"of {result.without_logits:,} tokens the record holds no logits to compare")
     if result.identical:
         most = "" if result.largest is None else f", the largest distance {result.largest:.3g}"
         print(f"identical: {result.steps:,} steps, plans, tokens and draws equal, logits {how}{most}")
