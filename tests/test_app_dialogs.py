@@ -1,0 +1,101 @@
+"""Dialogs of the debugger as they are drawn, at three sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input
+
+from tests.recorded import record_demo
+from tests.screens import check_frame, press, screen_text, settle, workbench_on
+from workbench.app import WorkbenchApp
+from workbench.commands.forks import choices_at, parent_of
+from workbench.commands.going_on import ask_to_go_on
+from workbench.dialogs import Decide, Way
+from workbench.forkbox import ForkBox
+from workbench.forking import ForkHint
+
+SIZES = [(80, 24), (120, 40), (200, 60)]
+each_size = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("dialogs") / "dialogs.wbs"
+    record_demo(path)
+    return path
+
+
+def check(app: WorkbenchApp, name: str, size: tuple[int, int]) -> None:
+    """The screen without its first line, which has a clock's numbers."""
+    check_frame(screen_text(app).partition("\n")[2], f"dialogs/{name}-{size[0]}x{size[1]}")
+
+
+def fork_box(app: WorkbenchApp, hint: ForkHint) -> ForkBox:
+    record = app.scene.record
+    parent = parent_of(record, "1")
+    assert parent is not None
+    decode = record.session.vocabulary.decode
+    return ForkBox(parent, hint, lambda at: choices_at(record, "1", at), decode, lambda *_: None)
+
+
+@each_size
+@pytest.mark.parametrize("section", ["token", "settings", "prompt", "stages"])
+async def test_fork_box(session: Path, section: str, size: tuple[int, int]) -> None:
+    async with workbench_on(session, size) as (app, pilot):
+        await press(pilot, "g", "1", "2", "enter")
+        app.push_screen(fork_box(app, ForkHint(12, 7 if section == "token" else None)))
+        await settle(pilot)
+        app.screen.query_one(f"#what-{section}").value = True  # type: ignore[attr-defined]
+        await settle(pilot)
+        if section == "stages":
+            app.screen.query_one("#stages-text", Input).value = "layer 1 head 9"
+        await settle(pilot)
+        await pilot.pause(0.2)
+        check(app, f"fork-{section}", size)
+
+
+@each_size
+async def test_going_back(session: Path, size: tuple[int, int]) -> None:
+    async with workbench_on(session, size) as (app, pilot):
+        ways = [
+            Way("y", "go back: KV of 41 tokens is lost and will be computed again"),
+            Way("e", "exactly, bit by bit", "step 12 cannot be had exactly: branch 1 began at step 9"),
+        ]
+        app.push_screen(Decide("Take the engine back to the end of step 12?", ways, "stay"))
+        await settle(pilot)
+        check(app, "going-back", size)
+
+
+@each_size
+async def test_command_line_with_an_error(session: Path, size: tuple[int, int]) -> None:
+    async with workbench_on(session, size) as (app, pilot):
+        await press(pilot, ":")
+        app.screen.query_one(Input).value = "print entropi + 1"
+        await press(pilot, "enter")
+        await app.workers.wait_for_complete()
+        await settle(pilot)
+        check(app, "command-line", size)
+
+
+@each_size
+async def test_points_of_a_recording(session: Path, size: tuple[int, int]) -> None:
+    async with workbench_on(session, size) as (app, pilot):
+        for line in ("break if entropy > 3", "watch kv.free", "catch preempt req 2", "info breakpoints"):
+            await press(pilot, ":")
+            app.screen.query_one(Input).value = line
+            await press(pilot, "enter")
+            await app.workers.wait_for_complete()
+            await settle(pilot)
+        check(app, "points", size)
+
+
+@each_size
+async def test_going_on_in_a_copy(session: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.going_on.sessions_folder", lambda: Path("/sessions"))
+    async with workbench_on(session, size) as (app, pilot):
+        await press(pilot, "g", "1", "2", "enter")
+        ask_to_go_on(app, lambda: None)
+        await settle(pilot)
+        check(app, "going-on", size)
