@@ -22,7 +22,7 @@ class EvictionPolicy(Protocol):
 
     name: str
 
-    def key(self, last_use_step: int, node: Node, block: int, blocks: Blocks) -> Key:
+    def key(self, last_use_step: int, node: int, block: int, blocks: Blocks) -> Key:
         """The key of `block`, the tail of leaf `node`, last used at `last_use_step`."""
         ...
 
@@ -32,8 +32,8 @@ class LRU:
 
     name = "lru"
 
-    def key(self, last_use_step: int, node: Node, block: int, blocks: Blocks) -> Key:  # noqa: ARG002
-        return (last_use_step, node.id)
+    def key(self, last_use_step: int, node: int, block: int, blocks: Blocks) -> Key:  # noqa: ARG002
+        return (last_use_step, node)
 
 
 POLICIES: dict[str, EvictionPolicy] = {"lru": LRU()}
@@ -88,13 +88,13 @@ class EvictionOrder:
             previous = entry
 
     def _all(self) -> list[Entry]:
-        heap: list[Entry] = []
-        for node in self._tree.nodes:
-            self._push(heap, node)
-        return heap
+        """All evictable leaves, ascending, which is a heap as well."""
+        refs, used, key = self._blocks.ref_count, self._blocks.last_use, self.policy.key
+        free = ((node, tail) for node, tail in self._tree.nodes.leaves() if not refs[tail])
+        return sorted((key(used[tail], node, tail, self._blocks), node) for node, tail in free)
 
     def _key(self, node: Node, tail: int) -> Key:
-        return self.policy.key(self._blocks.last_use[tail], node, tail, self._blocks)
+        return self.policy.key(self._blocks.last_use[tail], node.id, tail, self._blocks)
 
     def _holds(self, entry: Entry) -> bool:
         key, node_id = entry

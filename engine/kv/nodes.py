@@ -79,6 +79,13 @@ class PackedNodes:
             found.setdefault(parent, []).append(row)
         return found
 
+    @cached_property
+    def leaves(self) -> Sequence[tuple[int, int]]:
+        """The nodes without children and the last block of each."""
+        inner, edges = self._children, self._edges
+        rows = range(1, len(self.id))
+        return [(self.id[row], self.blocks[edges[row + 1] - 1]) for row in rows if self.id[row] not in inner]
+
     def node(self, row: int, blocks: Blocks) -> Node:
         """Build a node; `blocks` knows the hashes of its children's first blocks."""
         id_, edges = self.id[row], self._edges
@@ -122,6 +129,15 @@ class Nodes(MutableMapping[int, Node]):
         twin._built, twin._shared = self._built.copy(), set(self._built)
         twin._gone, twin._count = self._gone.copy(), self._count
         return twin
+
+    def leaves(self) -> Iterator[tuple[int, int]]:
+        """The nodes without children, the root left out, and the last block of each; builds none of them."""
+        for node, tail in self._packed.leaves:
+            if node not in self._built and node not in self._gone:
+                yield node, tail
+        for node, built in self._built.items():
+            if built.blocks and not built.children:
+                yield node, built.blocks[-1]
 
     def __getitem__(self, node: int) -> Node:
         found = self._built.get(node)
