@@ -53,8 +53,8 @@ class TorchForward:
     def next(self) -> Point | None:
         """Run on to the next named stage; None when the logits are there."""
         self._started = True
-        clock = time.perf_counter_ns()
-        with torch.inference_mode():
+        with torch.inference_mode(), self._trail.watching():
+            clock = time.perf_counter_ns()
             point = self._advance()
         ns = time.perf_counter_ns() - clock
         self._spent_ns += ns

@@ -54,10 +54,10 @@ class LayerLooker:
         with torch.inference_mode():
             prepared = self.again.prepare(command.request, tokens, rows=1)
             gathered = self._run(prepared)
-            token, chosen = self._token(command, gathered.logits)
+            token, follows = self._token(command, gathered.logits)
             read = read_out(self._decoder, gathered.row.residual, gathered.logits, token, command.top)
             parts = take_apart(self._decoder, gathered.row, token)
-        return _answer(command, prepared, gathered, token, chosen, read, parts)
+        return _answer(command, prepared, gathered, token, follows, read, parts)
 
     @property
     def _decoder(self) -> Decoder:
@@ -81,22 +81,25 @@ class LayerLooker:
     def _run(self, prepared: Prepared) -> _Gathered:
         gathered, trail = _Gathered(), SourceTrail()
         generator = self.again.generator(prepared)
-        clock = time.perf_counter_ns()
-        for layer, stage, tensor in self.again.stages(prepared, generator):
-            ns = time.perf_counter_ns() - clock
-            gathered.take(layer, stage, tensor, ns, sources_of(trail.follow(generator)))
+        stages = self.again.stages(prepared, generator)
+        while True:
             clock = time.perf_counter_ns()
-        return gathered
+            with trail.watching():
+                reached = next(stages, None)
+            ns = time.perf_counter_ns() - clock
+            if reached is None:
+                return gathered
+            gathered.take(*reached, ns, sources_of(trail.follow(generator)))
 
 
 def _answer(
-    command: pr.LookLayers, prepared: Prepared, gathered: _Gathered, token: int, chosen: bool, read: Read,
+    command: pr.LookLayers, prepared: Prepared, gathered: _Gathered, token: int, follows: bool, read: Read,
     parts: Sequence[Tensor],
 ) -> pr.LayersSeen:  # fmt: skip
     embed, attn, mlp, heads = parts
     logit = float(gathered.logits[token])
     return pr.LayersSeen(
-        id=command.id, request=command.request, position=command.position, token=token, chosen=chosen,
+        id=command.id, request=command.request, position=command.position, token=token, follows=follows,
         layers=heads.shape[0], n_heads=heads.shape[1], top=command.top, stages=tuple(gathered.passed),
         values=tuple(gathered.values), sources=tuple(gathered.sources), source_of=tuple(gathered.source_of),
         lens_ids=read.ids.int().numpy().tobytes(), lens_probs=_floats(read.probs),

@@ -207,7 +207,7 @@ class Abandon(Message, frozen=True):
 class LookLayers(Message, frozen=True):
     """Look at every stage of the input row `position` of `request` again, and at what became of it.
 
-    `token` is the one whose logit is taken apart: None is the token that was chosen there, or the likeliest.
+    `token` is the one whose logit is taken apart: None is the token that follows the row, or the likeliest.
     Answered by `LayersSeen`, with the `top` likeliest tokens of each layer.
     """
 
@@ -403,13 +403,14 @@ class LayersSeen(Message, frozen=True):
     the row: `embed`, `attn [layers]`, `mlp [layers]`; they add up to `logit - remainder`. `heads
     [layers, heads]` are the heads' shares of `attn`, whose rest is the output projection's bias.
 
-    `token` was chosen in this row where `chosen` says so; without it, it is the likeliest, or was asked for.
+    `token` is the one that follows the row where `follows` says so: it was chosen there, or is the prompt's.
+    Without it, it is the likeliest, or was asked for.
     """
 
     request: str
     position: int
     token: int
-    chosen: bool
+    follows: bool
     layers: int
     n_heads: int
     top: int

@@ -62,14 +62,21 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Lines of our own source that ran: `first` to `last` of `file`, in a function that begins at `start`."""
+    """Lines of our own source that ran, by their numbers in `file`: in a function that begins at `start`."""
 
     file: str
     function: str
     start: int
     text: tuple[str, ...]
-    first: int
-    last: int
+    ran: tuple[int, ...]
+
+    @property
+    def first(self) -> int:
+        return self.ran[0]
+
+    @property
+    def last(self) -> int:
+        return self.ran[-1]
 
 
 class Part(msgspec.Struct, frozen=True):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Generator
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType
@@ -13,58 +15,73 @@ from engine.stage_report import Source
 
 _ROOT = Path(__file__).parent.parent
 """The folder that the package lies in: files are named from there."""
+_Trace = Callable[[FrameType, str, Any], Any]
 
 
 class Ran(NamedTuple):
-    """Lines `first` to `last` of a function."""
+    """Lines of a function that ran, in order."""
 
     code: CodeType
-    first: int
-    last: int
+    lines: tuple[int, ...]
 
 
 class SourceTrail:
-    """Follows a generator, and those it delegates to, from one pause to the next."""
+    """Follows a generator, and those it delegates to, from one pause to the next.
+
+    Lines are seen by a trace function, which is set while the generator runs; where somebody else has set one,
+    only the line of the pause itself is known.
+    """
 
     def __init__(self) -> None:
-        self._before: list[tuple[FrameType, int]] = []
+        self._ran: dict[int, tuple[FrameType, list[int]]] = {}  # by the id of the frame, which is kept alive
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Run the generator on inside of this."""
+        self._ran = {}
+        if sys.gettrace() is not None:
+            yield
+            return
+        sys.settrace(self._called)
+        try:
+            yield
+        finally:
+            sys.settrace(None)
 
     def follow(self, generator: Generator[Any, Any, Any]) -> tuple[Ran, ...]:
-        """What ran since the pause before, from the outermost function to the innermost.
-
-        A function that was entered since then ran from its first line on. One that ended since then is left
-        out: nothing of it led to this pause.
-        """
+        """What ran, from the outermost function to the one that is paused. Others left nothing to show."""
         chain = _chain(generator)
-        lines = {id(frame): line for frame, line in self._before}
-        self._before = chain
-        ran = (_ran(frame.f_code, lines.get(id(frame)), line) for frame, line in chain)
-        return tuple(each for each in ran if each is not None)
+        ran = [Ran(frame.f_code, self._lines_of(frame)) for frame in chain]
+        if chain and not ran[-1].lines:
+            ran[-1] = Ran(chain[-1].f_code, (chain[-1].f_lineno,))
+        return tuple(each for each in ran if each.lines)
+
+    def _lines_of(self, frame: FrameType) -> tuple[int, ...]:
+        _, lines = self._ran.get(id(frame), (frame, []))
+        return tuple(sorted(set(lines)))
+
+    def _called(self, frame: FrameType, _event: str, _arg: Any) -> _Trace | None:
+        return self._line if frame.f_code.co_flags & inspect.CO_GENERATOR else None
+
+    def _line(self, frame: FrameType, event: str, _arg: Any) -> _Trace:
+        if event == "line":
+            self._ran.setdefault(id(frame), (frame, []))[1].append(frame.f_lineno)
+        return self._line
 
 
 def sources_of(ran: tuple[Ran, ...]) -> tuple[Source, ...]:
     """The same lines with their text."""
     return tuple(
-        Source(_relative(code), code.co_qualname, code.co_firstlineno, _text(code), first, last)
-        for code, first, last in ran
+        Source(_relative(code), code.co_qualname, code.co_firstlineno, _text(code), lines) for code, lines in ran
     )
 
 
-def _chain(generator: Any) -> list[tuple[FrameType, int]]:
+def _chain(generator: Any) -> list[FrameType]:
     chain = []
     while isinstance(generator, Generator) and (frame := getattr(generator, "gi_frame", None)) is not None:
-        chain.append((frame, frame.f_lineno))
+        chain.append(frame)
         generator = getattr(generator, "gi_yieldfrom", None)
     return chain
-
-
-def _ran(code: CodeType, before: int | None, now: int) -> Ran | None:
-    """None where nothing did: the function waits for the one it delegates to."""
-    if before == now:
-        return None
-    if before is None:
-        return Ran(code, code.co_firstlineno, now)
-    return Ran(code, before + 1 if before < now else now, now)
 
 
 def _relative(code: CodeType) -> str:

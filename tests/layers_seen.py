@@ -15,7 +15,7 @@ from tests.sampled import logits_after
 HIDDEN = 32
 TOP = 5
 TEXT = ("    def _mlp(self, x):", "        h = self.mlp_norm(x)", "        return h")
-SOURCE = Source("engine/model/layer.py", "Layer._mlp", 40, TEXT, 41, 41)
+SOURCE = Source("engine/model/layer.py", "Layer._mlp", 40, TEXT, (41,))
 POINTS = list(points(SHAPE.layers))
 
 
@@ -87,7 +87,7 @@ def layers_seen(command: pr.LookLayers, tokens: Sequence[int]) -> pr.LayersSeen:
     logit, remainder = float(logits[token]), 3e-7
     stages = [passed(index, 1) for index in range(len(POINTS))]
     return pr.LayersSeen(
-        id=command.id, request=command.request, position=command.position, token=token, chosen=token == after,
+        id=command.id, request=command.request, position=command.position, token=token, follows=token == after,
         layers=SHAPE.layers, n_heads=SHAPE.heads, top=TOP, stages=tuple(stages),
         values=tuple(exact(values_like(each.shape, at)) for at, each in enumerate(stages)), sources=(SOURCE,),
         source_of=((0,),) * len(POINTS), lens_ids=_bytes(ids, "<i4"),

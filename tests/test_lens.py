@@ -206,17 +206,17 @@ def test_a_row_of_the_run_is_looked_at_with_the_logits_that_were_recorded(ended:
     details = result.details["1", position + 1]
     candidates = details.candidates
     np.testing.assert_allclose(floats(seen.logits)[list(candidates.ids)], candidates.raw, atol=1e-4)
-    assert seen.chosen
+    assert seen.follows
     assert seen.token == engine.tokens.tokens_of(request)[position + 1]
 
 
 def test_the_newest_row_has_chosen_nothing_yet() -> None:
     seen = look(decoder())
-    assert not seen.chosen
+    assert not seen.follows
     assert seen.token == floats(seen.logits).argmax()
-    assert look(decoder(), position=3).chosen
+    assert look(decoder(), position=3).follows
     assert look(decoder(), position=3).token == IDS[4]
-    assert not look(decoder(), position=3, token=IDS[4] + 1).chosen
+    assert not look(decoder(), position=3, token=IDS[4] + 1).follows
 
 
 def test_looking_changes_nothing() -> None:

@@ -212,7 +212,7 @@ def test_the_lens_names_the_likeliest_tokens_of_each_depth() -> None:
 
 
 def test_source_lines_mark_what_ran() -> None:
-    outer = replace_source(SOURCE, "Layer.stages", 10, ("def stages(self):", "    a()", "    b()"), 11, 11)
+    outer = replace_source(SOURCE, "Layer.stages", 10, ("def stages(self):", "    a()", "    b()"), (11,))
     shown = source_lines((outer, SOURCE), UNICODE)
     lines = [plain(line) for line in shown.lines]
     assert lines == [
@@ -222,8 +222,8 @@ def test_source_lines_mark_what_ran() -> None:
     assert (lines[shown.first], lines[shown.last]) == (lines[4], lines[4])
 
 
-def replace_source(source, function, start, text, first, last):  # type: ignore[no-untyped-def]
-    return msgspec.structs.replace(source, function=function, start=start, text=text, first=first, last=last)
+def replace_source(source, function, start, text, ran):  # type: ignore[no-untyped-def]
+    return msgspec.structs.replace(source, function=function, start=start, text=text, ran=ran)
 
 
 # -- values --------------------------------------------------------------------------------------------
@@ -425,6 +425,16 @@ async def test_another_tokens_logit_is_taken_apart(session: Path, engine_of: Eng
         await press(pilot, "w")
         assert ", chosen" in screen_text(app)
         assert len(engine.looks) == 2, "the chosen one is known already"
+
+
+async def test_a_prompt_token_was_not_chosen(session: Path, engine_of: EngineOf) -> None:
+    async with workbench_on(session, (200, 60)) as (app, pilot):
+        engine = engine_of(app)
+        app.select(replace(CHOSEN, position=4))
+        await press(pilot, "7")
+        engine.answer()
+        await settle(pilot)
+        assert "logit lens of row 3: '<5>', given" in screen_text(app)
 
 
 async def test_a_fork_switches_off_what_is_under_the_cursor(session: Path, engine_of: EngineOf) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal, Vertical
 
+from engine.protocol import LayersSeen
 from workbench.bench import Scene
 from workbench.inside import stage_name
 from workbench.views.layers_layout import LEFT, RIGHT
@@ -87,7 +88,7 @@ class LayersPanes(Container):
             return
         found = lens.found
         token = f"'{text(found.token)}'"
-        which = "chosen" if found.chosen else "not chosen"
+        which = _came(scene, found)
         self.lens.border_title = f"logit lens of row {found.position}: {token}, {which}"
         self.lens.border_subtitle = compared(scene, found)
         self.parts.border_title = f"logit of {token} by parts"
@@ -128,6 +129,14 @@ class LayersPanes(Container):
         if pane.lines is source.lines and pane.lines:
             pane.show_line(pane.line_of(min(source.last + 1, len(pane.lines) - 1)))
             pane.show_line(pane.line_of(max(source.first - 1, 0)))
+
+
+def _came(scene: Scene, found: LayersSeen) -> str:
+    """How the token came to follow the row, or that it did not."""
+    if not found.follows:
+        return "not chosen"
+    row = scene.record.request(found.request)
+    return "given" if row is not None and found.position + 1 < row.prompt_tokens else "chosen"
 
 
 __all__ = ["LayersPanes"]

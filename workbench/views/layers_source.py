@@ -64,7 +64,7 @@ def _has(source: Source, line: int) -> bool:
 
 
 def _numbered_line(source: Source, line: int, glyphs: Glyphs) -> Line:
-    text, ran = source.text[line - source.start][_indent(source) :], source.first <= line <= source.last
+    text, ran = source.text[line - source.start][_indent(source) :], line in source.ran
     mark = glyphs.cursor if ran else " "
     return [Span(f"{line:4} {mark} ", "accent" if ran else "faint"), Span(text, "text" if ran else "dim")]
 
