@@ -98,7 +98,8 @@ def searched(search: StageSearch) -> str:
     if search.divergence is None:
         return search.why_not
     if search.divergence.first is None:
-        return f"every stage of row {search.divergence.row} is equal to the last bit in both runs"
+        equal = f"every stage of row {search.divergence.row} is equal to the last bit in both runs"
+        return f"{equal}: where tokens differ there, it is by the draw or the settings of the sampler"
     return first_stage(search.divergence.first)
 
 
@@ -127,12 +128,22 @@ def pair_summary(pair: PairDifference) -> str:
 
 def verdict(result: DiffResult) -> str:
     """The whole comparison in one line."""
+    if result.b == REFERENCE:
+        return _reference_verdict(result)
     alone = [*(f"{id_} of A" for id_ in result.only_a), *(f"{id_} of B" for id_ in result.only_b)]
     more = f"; no partner for request {', '.join(alone)}" if alone else ""
     if result.first_token is None and not alone:
         return f"identical: the tokens of {plural(len(result.pairs), 'pair')} of requests are the same"
     differing = sum(pair.first is not None for pair in result.pairs)
     return f"different: {differing} of {len(result.pairs)} pairs of requests part{more}"
+
+
+def _reference_verdict(result: DiffResult) -> str:
+    positions = plural(sum(len(pair.positions) for pair in result.pairs), "position")
+    apart = sum(not each.same_top for pair in result.pairs for each in pair.positions)
+    if not apart:
+        return f"identical: at all of {positions} the same token is likeliest"
+    return f"different: at {apart:,} of {positions} another token is likeliest"
 
 
 def mark(basis: str) -> str:

@@ -264,6 +264,12 @@ def test_the_report_for_people_says_the_same(
     assert "✗ beyond rounding" in said
 
 
+def test_transformers_is_spoken_of_by_positions(together: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert diff_sessions(DiffOrder(str(together), reference="transformers"), json=False) == 0
+
+    assert "identical: at all of 30 positions the same token is likeliest" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("order", "message"),
     [

@@ -63,7 +63,11 @@ def _print_reruns(result: DiffResult) -> None:
 
 def _pair_row(pair: PairDifference) -> tuple[object, ...]:
     worst = pair.largest_kl
-    kl = "-" if worst is None else f"{mark(worst.basis)}{number(worst.kl)} at {worst.position}"
+    kl = (
+        "-"
+        if worst is None
+        else f"{'' if worst.same_logits else mark(worst.basis)}{number(worst.kl)} at {worst.position}"
+    )
     parts = "-" if pair.first is None else pair.first.position
     return (pair.a, pair.b, len(pair.positions), parts, kl, pair_summary(pair))
 
