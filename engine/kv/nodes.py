@@ -6,11 +6,11 @@ A stored tree of a large pool has many thousands of nodes, and whoever seeks thr
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import accumulate
 
 from engine.kv.blocks import NO_NODE, Blocks
 
@@ -49,17 +49,23 @@ class PackedNodes:
 
     def check(self, num_blocks: int) -> None:
         """Raise ValueError where these are not the nodes of a tree over so many blocks."""
-        ids, parents = self.id, self.parent
-        if len({*map(len, (ids, parents, self.start, self.created_step, self.length))}) != 1:
+        import numpy as np  # a reader that never unpacks a state starts without it
+
+        if (
+            len({*map(len, (self.id, self.parent, self.start, self.created_step, self.length))}) != 1
+            or not self.id
+        ):
             raise ValueError("columns of nodes differ in length")
-        if not ids or ids[0] != ROOT or parents[0] != NO_NODE or any(a >= b for a, b in pairwise(ids)):
+        ids, parents, starts, lengths = map(np.asarray, (self.id, self.parent, self.start, self.length))
+        if (ids[0], parents[0], starts[0], lengths[0]) != (ROOT, NO_NODE, 0, 0) or (np.diff(ids) <= 0).any():
             raise ValueError("ids of nodes do not ascend from the root")
-        if self.length[0] != 0 or min(self.length[1:], default=1) < 1 or sum(self.length) != len(self.blocks):
+        if (lengths[1:] < 1).any() or lengths.sum() != len(self.blocks):
             raise ValueError("edges do not add up")
-        if self.blocks and not 0 <= min(self.blocks) <= max(self.blocks) < num_blocks:
+        blocks = np.asarray(self.blocks)
+        if ((blocks < 0) | (blocks >= num_blocks)).any():
             raise ValueError("an edge lists a block that is not there")
-        ends = {node: start + length for node, start, length in zip(ids, self.start, self.length, strict=True)}
-        if any(ends.get(parent) != start for parent, start in zip(parents[1:], self.start[1:], strict=True)):
+        above = np.searchsorted(ids, parents[1:]).clip(max=len(ids) - 1)
+        if (ids[above] != parents[1:]).any() or (starts[above] + lengths[above] != starts[1:]).any():
             raise ValueError("a node does not begin where its parent ends")  # so none is its own ancestor
 
     def row_of(self, node: int) -> int | None:
@@ -67,31 +73,36 @@ class PackedNodes:
         return row if row < len(self.id) and self.id[row] == node else None
 
     @cached_property
-    def _edges(self) -> Sequence[int]:
+    def _edges(self) -> array[int]:
         """Where in `blocks` each edge begins."""
         return array("i", accumulate(self.length, initial=0))
 
     @cached_property
-    def _children(self) -> dict[int, list[int]]:
-        """The rows of the children of each inner node."""
-        found: dict[int, list[int]] = {}
-        for row, parent in enumerate(self.parent):
-            found.setdefault(parent, []).append(row)
-        return found
+    def _by_parent(self) -> tuple[array[int], array[int]]:
+        """The parents in ascending order, and the rows of which they are that."""
+        import numpy as np
+
+        parents = np.asarray(self.parent, np.int32)
+        rows = parents.argsort(kind="stable").astype(np.int32)
+        return array("i", parents[rows].tobytes()), array("i", rows.tobytes())
+
+    def _children(self, node: int) -> array[int]:
+        """The rows of the children of a node."""
+        parents, rows = self._by_parent
+        first = bisect_left(parents, node)
+        return rows[first : bisect_right(parents, node, first)]
 
     @cached_property
     def leaves(self) -> Sequence[tuple[int, int]]:
         """The nodes without children and the last block of each."""
-        inner, edges = self._children, self._edges
+        inner, edges = set(self.parent), self._edges
         rows = range(1, len(self.id))
         return [(self.id[row], self.blocks[edges[row + 1] - 1]) for row in rows if self.id[row] not in inner]
 
     def node(self, row: int, blocks: Blocks) -> Node:
         """Build a node; `blocks` knows the hashes of its children's first blocks."""
         id_, edges = self.id[row], self._edges
-        children = {
-            blocks.hash[self.blocks[edges[child]]]: self.id[child] for child in self._children.get(id_, ())
-        }
+        children = {blocks.hash[self.blocks[edges[child]]]: self.id[child] for child in self._children(id_)}
         own = self.blocks[edges[row] : edges[row + 1]].tolist()
         return Node(id_, self.parent[row], self.start[row], self.created_step[row], own, children)
 
