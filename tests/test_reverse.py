@@ -237,7 +237,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
 
 
 def test_queries_find_steps_instead_of_folding_them(recorded: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A condition on tokens, on a block, or an event is found by a query: no other step is looked at."""
+    """A condition on tokens, on a block or a request, or an event is found by a query: nothing else is looked at."""
     looked: list[tuple[int, int]] = []
     for name in ("walk", "walk_without_state"):
         plain = getattr(Recording, name)
@@ -247,7 +247,10 @@ def test_queries_find_steps_instead_of_folding_them(recorded: Session, monkeypat
             return plain(self, first, last)  # type: ignore[operator]
 
         monkeypatch.setattr(Recording, name, spy)
-    for line in ("break if entropy > 2.5", "watch block(2).state", "catch preempt", "watch token"):
+    for line in (
+        "break if entropy > 2.5", "watch block(2).state", "catch preempt", "watch token", "watch request(3).state",
+        "watch block(5).fill",
+    ):  # fmt: skip
         looked.clear()
         console = RecordConsole(recorded)
         console.line(line, Cursor(0, 0))

@@ -184,7 +184,7 @@ class Recording:
         for start in range(first, last + 1, AT_ONCE):
             stop = min(start + AT_ONCE - 1, last)
             said: dict[int, list[ev.Event]] = {}
-            for event in self.session.events_between(start - 1, stop, self.branch):
+            for event in self.session.events_in(start, stop, self.branch):
                 said.setdefault(event.step, []).append(event)
             yield from (self._step(number, said.get(number, [])) for number in range(start, stop + 1))
 

@@ -6,11 +6,12 @@ import heapq
 from collections.abc import Iterable, Iterator
 from itertools import chain, groupby
 
-from engine.debug.bound import BlockFact, Fact, Leaf
+from engine.debug.bound import BlockFact, Fact, Leaf, RequestFact
 from engine.debug.names import Needs
 from engine.debug.points import Point
 from engine.debug.said import Caught
-from sessions.debug.to_sql import NotInTableError, at_most_where, value_sql
+from sessions.debug.to_sql import NotInTableError, Sql, at_most_where, value_sql
+from sessions.errors import SessionError
 from sessions.reader import Session
 from sessions.records import Notable
 
@@ -33,14 +34,15 @@ def steps_for(point: Point, session: Session, branch: int, upto: int) -> Iterato
         return None
     if Needs.TOKEN in expression.needs:
         if point.why != "watch":
-            where = at_most_where(expression.tree)
+            where = _own(at_most_where(expression.tree), point)
             return session.token_steps(where.text, where.values, upto, branch)
         return _token_changes(point, session, branch, upto)
-    leaves = [leaf for _, leaf in expression.names]
-    if _only_blocks(leaves):
-        changed = _block_changes(leaves, session, branch, upto)
-        return changed if point.why == "watch" else _states(changed, upto)
-    return None
+    changed = [_changes_of(leaf, session, branch, upto) for _, leaf in expression.names]
+    known = [steps for steps in changed if steps is not None]
+    if len(known) < len(changed):
+        return None
+    around = _around(_merged(known), upto)
+    return around if point.why == "watch" else _states(around, upto)
 
 
 def _token_changes(point: Point, session: Session, branch: int, upto: int) -> Iterator[int]:
@@ -48,21 +50,63 @@ def _token_changes(point: Point, session: Session, branch: int, upto: int) -> It
     try:
         value = value_sql(point.expression.tree)
     except NotInTableError:
-        return session.token_steps("TRUE", (), upto, branch)
-    return session.token_changes(value.text, value.values, upto, branch)
+        where = _own(Sql("TRUE"), point)
+        return session.token_steps(where.text, where.values, upto, branch)
+    return session.token_changes(value.text, value.values, upto, branch, point.request)
 
 
-def _only_blocks(leaves: Iterable[Leaf]) -> bool:
-    """Whether all that is looked at changes only when a block moves."""
-    return all(
-        (isinstance(leaf, BlockFact) and leaf.attribute in ("state", "refs", "hits")) or leaf == Fact("kv.total")
-        for leaf in leaves
-    )
+def _own(where: Sql, point: Point) -> Sql:
+    """A condition for tokens of the point's request alone, if it has one."""
+    if point.request is None:
+        return where
+    return Sql(f"({where.text}) AND request = ?", (*where.values, point.request))
 
 
-def _block_changes(leaves: Iterable[Leaf], session: Session, branch: int, upto: int) -> Iterator[int]:
-    blocks = {leaf.block for leaf in leaves if isinstance(leaf, BlockFact)}
-    return _around(_merged([session.block_steps(block, upto, branch) for block in blocks]), upto)
+def _changes_of(leaf: Leaf, session: Session, branch: int, upto: int) -> Iterator[int] | None:
+    """The steps in which a value can have changed, the latest first; None where there may be too many to say."""
+    match leaf:
+        case Fact(name="kv.total" | "accept_rate"):
+            return iter(())
+        case BlockFact(block=block, attribute="state" | "refs" | "hits"):
+            return session.block_steps(block, upto, branch)
+        case BlockFact(block=block):
+            return _writing(block, session, branch, upto)
+        case RequestFact(request=str(request), attribute=attribute):
+            return _of_request(request, attribute, session, branch, upto)
+    return None
+
+
+def _writing(block: int, session: Session, branch: int, upto: int) -> Iterator[int]:
+    """The steps that can have written a block: from when it is given out until it is full, or nobody's."""
+    steps: set[int] = set()
+    since: int | None = None
+    for change in session.block_history(block, branch):
+        if change.step > upto:
+            break
+        steps.add(change.step)
+        if change.change in ("allocated", "copied", "shared"):
+            since = change.step if since is None else since
+        elif since is not None and (change.change in ("cached", "kept_private") or change.ref_count == 0):
+            steps.update(range(since, change.step + 1))
+            since = None
+    if since is not None:
+        steps.update(range(since, upto + 1))
+    return iter(sorted(steps, reverse=True))
+
+
+def _of_request(request: str, attribute: str, session: Session, branch: int, upto: int) -> Iterator[int]:
+    """When a request came, went, and changed its phase; for what grows with it, all its life."""
+    try:
+        row = session.request(request, branch)
+    except SessionError:
+        return iter(())
+    end = upto if row.finished_step is None else min(upto, row.finished_step + 1)
+    if attribute not in ("state", "cached"):
+        return iter(range(end, row.submitted_step - 1, -1))
+    steps = {row.submitted_step, end}
+    for phase in session.request_phases(request, branch):
+        steps |= {phase.first_step, phase.last_step or end}
+    return iter(sorted((step for step in steps if step <= upto), reverse=True))
 
 
 def _around(steps: Iterable[int], upto: int) -> Iterator[int]:
