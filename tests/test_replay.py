@@ -220,6 +220,24 @@ def test_another_model_is_refused_and_one_flipped_weight_found(model_run: Path, 
     assert found["first"]["max_abs"] > 0
 
 
+def test_another_tokenizer_is_refused(model_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "model")
+    with (tmp_path / "model" / "tokenizer.json").open("a") as file:
+        file.write("\n")
+    refused = run("replay", str(model_run), "--model", str(tmp_path / "model"))
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "tokenizer.json is not the one of the recording" in refused.err
+
+
+def test_a_model_that_is_gone_is_one_line(model_run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run.wbs"
+    shutil.copy(model_run, copy)
+    change(copy, "UPDATE header SET value = ? WHERE name = 'model_path'", f'"{tmp_path / "gone"}"')
+    refused = run("replay", str(copy))
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "that folder is not there: name its folder with --model" in refused.err
+
+
 @pytest.mark.parametrize(
     ("edit", "field"),
     [

@@ -99,7 +99,7 @@ def _outcome(round_: RoundResult) -> str:
 
 def _words(parting: PartingResult) -> str:
     where = f"request {parting.request}, position {parting.position}"
-    size = "" if parting.margin is None else f"; the plain run's top two lie {parting.margin:.3g} apart"
+    size = "" if parting.margin is None else f"; the plain run's top two are {parting.margin:.3g} apart"
     tie = ", a near tie" if parting.near_tie else ""
     if parting.plain == parting.chaos:
         return f"{where}: token {parting.plain} from other logits{size}{tie}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from engine.params import EngineOptions
-from sessions.header import Header
+from sessions.header import TOKENIZER, Header
 from sessions.reader import Session
 from sessions.replay import RecordTimeline, Said, replay
 from sessions.replay_compare import Comparison
@@ -57,9 +58,22 @@ def replay_session(name: str, model: str | None, threads: int | None, json: bool
 
 def _folder(header: Header, model: str | None) -> Path:
     try:
-        return check_model(header) if model is None else check_folder(header, resolve_model(model))
+        folder = check_model(header) if model is None else check_folder(header, resolve_model(model))
     except ModelMissingError as error:
         raise CommandError(f"{error}: name its folder with --model") from error
+    _check_tokenizer(header, folder)
+    return folder
+
+
+def _check_tokenizer(header: Header, folder: Path) -> None:
+    """Stop strings are looked for in text, so the tokenizer has a part in when a request ends."""
+    path = folder / TOKENIZER
+    found = hashlib.sha256(path.read_bytes() if path.is_file() else b"").hexdigest()
+    if found != header.tokenizer_hash:
+        raise CommandError(
+            f"{path} is not the one of the recording: its SHA-256 begins with {found[:8]}, not with"
+            f" {header.tokenizer_hash[:8]}: name the folder of the recorded model with --model"
+        )
 
 
 def _options(header: Header, threads: int | None) -> EngineOptions:
