@@ -102,14 +102,13 @@ class Outcome:
 class Point:
     """A named point of a forward pass: `tensor` (torch's) is the forward's own, so clone what you keep.
 
-    `ns` is the time from the point before, and `ran` are the lines that it took.
+    `ns` is the time from the point before.
     """
 
     layer: int
     stage: str
     tensor: Any
     ns: int = 0
-    ran: tuple[Ran, ...] = ()
 
 
 class Forward(Protocol):
@@ -138,6 +137,10 @@ class Halted(Protocol):
     @property
     def at(self) -> Point | None:
         """The stage it is halted at; None before the first, and when the last is behind it."""
+        ...
+
+    def ran(self) -> tuple[Ran, ...]:
+        """The lines that ran from the stage before to this one."""
         ...
 
     def stats(self, request: str) -> Stats | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -17,7 +16,7 @@ from engine.model.decoder import run
 from engine.model.layer import Stages
 from engine.model.stage_names import LAST_STAGES
 from engine.stage_report import Stats, Values, Window
-from engine.stage_source import SourceTrail
+from engine.stage_source import Ran, SourceTrail
 from engine.stage_stats import stats_of, values_of
 
 Choose = Callable[[Job, Tensor, int, Sequence[Taken]], Outcome]
@@ -53,18 +52,21 @@ class TorchForward:
     def next(self) -> Point | None:
         """Run on to the next named stage; None when the logits are there."""
         self._started = True
-        with torch.inference_mode(), self._trail.watching():
-            clock = time.perf_counter_ns()
-            point = self._advance()
+        clock = time.perf_counter_ns()
+        with torch.inference_mode():
+            point = self._trail.watch(self._advance)
         ns = time.perf_counter_ns() - clock
         self._spent_ns += ns
-        self.at = point and replace(point, ns=ns, ran=self._trail.follow(self._stages))
+        self.at = None if point is None else Point(point.layer, point.stage, point.tensor, ns)
         return self.at
 
     def rows(self, request: str, stage: str) -> slice:
         """The rows of a stage's tensor that belong to `request`; KeyError when it is not in the batch."""
         index = self.batch.index_of(request)
         return self.batch.rows_of_logits(index) if stage in LAST_STAGES else self.batch.rows(index)
+
+    def ran(self) -> tuple[Ran, ...]:
+        return self._trail.follow(self._stages)
 
     def stats(self, request: str) -> Stats | None:
         rows = self._rows_at(request)

@@ -84,8 +84,7 @@ class LayerLooker:
         stages = self.again.stages(prepared, generator)
         while True:
             clock = time.perf_counter_ns()
-            with trail.watching():
-                reached = next(stages, None)
+            reached = trail.watch(lambda: next(stages, None))
             ns = time.perf_counter_ns() - clock
             if reached is None:
                 return gathered

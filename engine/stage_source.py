@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from functools import cache
 from pathlib import Path
-from types import CodeType, FrameType
-from typing import Any, NamedTuple
+from types import CodeType, FrameType, GeneratorType
+from typing import Any, NamedTuple, TypeVar
 
 from engine.stage_report import Source
 
 _ROOT = Path(__file__).parent.parent
 """The folder that the package lies in: files are named from there."""
 _Trace = Callable[[FrameType, str, Any], Any]
+_T = TypeVar("_T")
 
 
 class Ran(NamedTuple):
@@ -33,40 +33,38 @@ class SourceTrail:
     """
 
     def __init__(self) -> None:
-        self._ran: dict[int, tuple[FrameType, list[int]]] = {}  # by the id of the frame, which is kept alive
+        self._ran: dict[FrameType, list[int]] = {}
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Run the generator on inside of this."""
+    def watch(self, run_on: Callable[[], _T]) -> _T:
+        """What `run_on` returns, which lets the generator run to its next pause."""
         self._ran = {}
         if sys.gettrace() is not None:
-            yield
-            return
+            return run_on()
         sys.settrace(self._called)
         try:
-            yield
+            return run_on()
         finally:
             sys.settrace(None)
 
     def follow(self, generator: Generator[Any, Any, Any]) -> tuple[Ran, ...]:
         """What ran, from the outermost function to the one that is paused. Others left nothing to show."""
         chain = _chain(generator)
-        ran = [Ran(frame.f_code, self._lines_of(frame)) for frame in chain]
+        ran = [Ran(frame.f_code, tuple(sorted(set(self._ran.get(frame, ()))))) for frame in chain]
         if chain and not ran[-1].lines:
             ran[-1] = Ran(chain[-1].f_code, (chain[-1].f_lineno,))
         return tuple(each for each in ran if each.lines)
 
-    def _lines_of(self, frame: FrameType) -> tuple[int, ...]:
-        _, lines = self._ran.get(id(frame), (frame, []))
-        return tuple(sorted(set(lines)))
-
     def _called(self, frame: FrameType, _event: str, _arg: Any) -> _Trace | None:
-        return self._line if frame.f_code.co_flags & inspect.CO_GENERATOR else None
+        if not frame.f_code.co_flags & inspect.CO_GENERATOR:
+            return None
+        lines = self._ran.setdefault(frame, [])
 
-    def _line(self, frame: FrameType, event: str, _arg: Any) -> _Trace:
-        if event == "line":
-            self._ran.setdefault(id(frame), (frame, []))[1].append(frame.f_lineno)
-        return self._line
+        def line(frame: FrameType, event: str, _arg: Any) -> _Trace:
+            if event == "line":
+                lines.append(frame.f_lineno)
+            return line
+
+        return line
 
 
 def sources_of(ran: tuple[Ran, ...]) -> tuple[Source, ...]:
@@ -77,10 +75,10 @@ def sources_of(ran: tuple[Ran, ...]) -> tuple[Source, ...]:
 
 
 def _chain(generator: Any) -> list[FrameType]:
-    chain = []
-    while isinstance(generator, Generator) and (frame := getattr(generator, "gi_frame", None)) is not None:
+    chain: list[FrameType] = []
+    while isinstance(generator, GeneratorType) and (frame := generator.gi_frame) is not None:
         chain.append(frame)
-        generator = getattr(generator, "gi_yieldfrom", None)
+        generator = generator.gi_yieldfrom
     return chain
 
 

@@ -159,7 +159,7 @@ class StageWalk:
         rows = forward.rows(chosen, at.stage)
         shape = (rows.stop - rows.start, *at.tensor.shape[1:])
         values = forward.values(chosen, window)
-        return Standing(at.layer, at.stage, chosen, shape, values, sources_of(at.ran))
+        return Standing(at.layer, at.stage, chosen, shape, values, sources_of(forward.ran()))
 
     @property
     def _place(self) -> Literal["before", "at", "behind"]:
