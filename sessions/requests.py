@@ -43,6 +43,18 @@ class RequestQueries(StepQueries):
         latest = (self._value(question, part.branch, part.last_step) for part in self.lineage(branch).segments)
         return max((arrival + 1 for arrival in latest if arrival is not None), default=0)
 
+    def forks(self, branch: int = 0) -> dict[int, str]:
+        """The parent of every fork, by the fork's arrival."""
+        question = (
+            "SELECT arrival, parent FROM requests WHERE branch = ? AND parent IS NOT NULL AND submitted_step <= ?"
+        )
+        parts = self.lineage(branch).segments
+        return {
+            arrival: parent
+            for part in parts
+            for arrival, parent in self._rows(question, part.branch, part.last_step)
+        }
+
     def request(self, request: str, branch: int = 0) -> RequestRow:
         """One request. Raises SessionError where there is none of that id."""
         found = self.find_request(request, branch)

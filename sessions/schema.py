@@ -58,6 +58,7 @@ CREATE TABLE requests (
     PRIMARY KEY (branch, request)
 );
 CREATE INDEX requests_by_arrival ON requests (branch, arrival);
+CREATE INDEX forks ON requests (branch, arrival) WHERE parent IS NOT NULL;
 
 CREATE TABLE prompts (
     branch INTEGER NOT NULL, request TEXT NOT NULL, ids BLOB NOT NULL, text TEXT NOT NULL,

@@ -98,6 +98,9 @@ async def test_a_token_is_forced_in_a_fork_that_runs_beside_its_parent(tmp_path:
         assert (row.parent, row.at_position) == ("1", 9)
         assert "request 4 forks from 1 at position 9" in screen_text(app)
         await run_steps(app, pilot, 2)
+        table = [line[1:60].split()[:2] for line in screen_text(app).splitlines()[4:8]]
+        assert [name.strip("▶●") or row[1] for name, *_ in table for row in [[name, *_]]] == ["1", "└4", "2", "3"]
+        assert "at 9 '<7>' there" in screen_text(app)
         assert app.scene.record.token_ids("4")[9] == 7
         assert list(app.scene.record.token_ids("4")[:9]) == list(app.scene.record.token_ids("1")[:9])
 
@@ -181,6 +184,7 @@ async def test_a_cached_block_is_evicted_by_hand(tmp_path: Path) -> None:
 
 async def test_the_policy_is_changed_for_the_next_step(tmp_path: Path) -> None:
     async with workbench_with_engine(tmp_path / "run.wbs") as (app, pilot):
+        await until(pilot, lambda: app.engine.state == "paused")
         app.act("policy")
         await press(pilot, "down", "enter")
         await until(pilot, lambda: app.scene.moment.state.policy == "lpm")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import overload
 
 from sessions.reader import Session
@@ -46,12 +46,14 @@ class KnownRequests(Rows):
         self._count = 0
         self._chunks: OrderedDict[int, Sequence[RequestRow]] = OrderedDict()
         self._found: dict[str, RequestRow | None] = {}
+        self._parents: Mapping[int, int] | None = None
 
     def refresh(self) -> None:
         """Take in what changed: rows are read again when somebody looks."""
         self._count = self._session.request_count(self._branch)
         self._chunks.clear()
         self._found.clear()
+        self._parents = None
 
     def find(self, request: str) -> RequestRow | None:
         """One request, None where there is none of that id."""
@@ -60,6 +62,13 @@ class KnownRequests(Rows):
                 self._found.clear()
             self._found[request] = self._session.find_request(request, self._branch)
         return self._found[request]
+
+    def parents(self) -> Mapping[int, int]:
+        """The arrival of its parent for that of every fork."""
+        if self._parents is None:
+            rows = {fork: self.find(parent) for fork, parent in self._session.forks(self._branch).items()}
+            self._parents = {fork: row.arrival for fork, row in rows.items() if row is not None}
+        return self._parents
 
     def first(self, count: int) -> First:
         """The `count` that came first."""

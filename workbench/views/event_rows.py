@@ -82,7 +82,7 @@ class EventRows:
         return self.event_row(index).seq in self.here
 
     def first_of_step(self, step: int) -> int | None:
-        """The row of the first event of `step` of the record's branch, or after it; None when there are no rows."""
+        """The row of the first event of `step` of the branch, or after it; None when there are no rows."""
         count, events = len(self), self.record.events_of(step)
         row = self.view.row_of(events[0].seq) if events else count - 1
         return min(row, count - 1) if count else None

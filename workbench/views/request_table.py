@@ -8,7 +8,10 @@ from functools import lru_cache
 from engine.state import Request, RequestState
 from sessions.records import RequestRow
 from workbench.bench import Scene
-from workbench.views.fork_text import change_of, in_families
+from workbench.families import Families
+from workbench.known_requests import Rows
+from workbench.moment import Moment
+from workbench.views.fork_text import change_of
 from workbench.widgets.cells import cell_len
 from workbench.widgets.columns import Column, place
 from workbench.widgets.inks import Ink
@@ -48,7 +51,7 @@ class RequestTable:
         self._record = scene.record
         self._moment = scene.moment
         self._corner = scene.glyphs.tree_corner[0]
-        self.requests = in_families(scene.moment.requests, scene.moment.state.requests)
+        self.requests = _families_of(scene.moment)
         self.row = lru_cache(maxsize=256)(self._row)  # type: ignore[method-assign]
 
     def __len__(self) -> int:
@@ -62,7 +65,10 @@ class RequestTable:
 
     def index_of(self, request: str | None) -> int | None:
         """The row of a request."""
-        return self._moment.index_of(request)
+        if not isinstance(self.requests, Families):
+            return self._moment.index_of(request)
+        row = None if request is None else self._record.request(request)
+        return None if row is None else self.requests.index_of(row.arrival)
 
     def _row(self, index: int) -> Sequence[Line]:
         row = self.requests[index]
@@ -115,6 +121,16 @@ class RequestTable:
             return _last_cells(spans, self._tail_cells)
         origin = Span(f"at {row.at_position} {change_of(self._record, row)} ", "accent")
         return [origin, *_last_cells(spans, max(0, self._tail_cells - cell_len(origin.text)))]
+
+
+def _families_of(moment: Moment) -> Rows:
+    """The requests of a moment; where there are forks, each under its parent."""
+    count = len(moment.arrived)
+    parents = {fork: parent for fork, parent in moment.record.requests().parents().items() if fork < count}
+    if not parents:
+        return moment.requests
+    live = sorted(request.arrival for request in moment.state.requests.values())
+    return Families(moment.arrived, live, parents)
 
 
 def _progress(live: Request) -> float:
