@@ -10,7 +10,8 @@ import msgspec
 
 from engine import events as ev
 from engine.events import Event
-from engine.state import Request, RequestState, State
+from engine.reasons import ByHand
+from engine.state import RequestState, State
 from sessions.records import Phase, PhaseName
 from sessions.rows import Rows
 
@@ -31,11 +32,11 @@ class Phases:
         self._open.clear()
         self.count.clear()
         for phase in phases:
-            first_step = _first_step(state.requests[phase.request])
-            if phase.first_step > first_step or phase.request in self._open:
+            request = state.requests[phase.request]
+            if phase.first_step > request.state_step + 1 or phase.request in self._open:
                 continue  # the branch that was left went through it
             here = msgspec.structs.replace(phase, branch=branch)
-            if (phase.phase, phase.first_step) == (_PHASES[state.requests[phase.request].state], first_step):
+            if phase.phase == _PHASES[request.state] and phase.first_step >= request.state_step:
                 here.last_step = None
                 self._open[phase.request] = here
                 self.count[here.phase] += 1
@@ -80,7 +81,8 @@ class Phases:
         self._begin(event, event.request, "decode", event.step + 1)
 
     def _preempted(self, event: ev.Preempted) -> None:
-        self._begin(event, event.request, "preempted", event.step)
+        by_hand = isinstance(event.reason, ByHand)  # after the step that it carries
+        self._begin(event, event.request, "preempted", event.step + by_hand)
 
     def _finished(self, event: ev.Finished) -> None:
         self._end(event.request, event.step)
@@ -92,12 +94,6 @@ class Phases:
                 self._end(work.request, event.step)
             elif work.request in self._open:
                 self._begin(event, work.request, "waiting", event.step + 1)
-
-
-def _first_step(request: Request) -> int:
-    """The step that the present phase of a live request began with."""
-    after = request.state in (RequestState.WAITING, RequestState.RUNNING)
-    return request.state_step + after
 
 
 _PHASES: Final[Mapping[RequestState, PhaseName]] = {
