@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.debug.changing import Means
 from engine.debug.checker import Known, check
+from engine.debug.console import Console
 from engine.debug.debugger import Debugger
 from engine.debug.errors import DebugError, LacksError
 from engine.debug.evaluate import evaluate
@@ -237,7 +239,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
 
 
 def test_queries_find_steps_instead_of_folding_them(recorded: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A condition on tokens, on a block or a request, or an event is found by a query: nothing else is looked at."""
+    """A condition on tokens, on a block or a request, or an event: nothing else is looked at."""
     looked: list[tuple[int, int]] = []
     for name in ("walk", "walk_without_state"):
         plain = getattr(Recording, name)
@@ -248,8 +250,8 @@ def test_queries_find_steps_instead_of_folding_them(recorded: Session, monkeypat
 
         monkeypatch.setattr(Recording, name, spy)
     for line in (
-        "break if entropy > 2.5", "watch block(2).state", "catch preempt", "watch token", "watch request(3).state",
-        "watch block(5).fill",
+        "break if entropy > 2.5", "watch block(2).state", "catch preempt", "watch token", "watch block(5).fill",
+        "watch request(3).state",
     ):  # fmt: skip
         looked.clear()
         console = RecordConsole(recorded)
@@ -352,6 +354,32 @@ def test_looking_at_any_token_of_the_record(recorded: Session) -> None:
     assert ask(recorded, "info requests", 5).lines
     with pytest.raises(LacksError, match="chose no token at position 2"):
         ask(recorded, "print entropy", 5, "2", 2)
+
+
+def test_info_tells_the_same_of_a_run_and_of_its_record(tmp_path: Path) -> None:
+    """In the middle of the run, with requests that wait, shared blocks and a tree."""
+    engine, debugger, stops = run_on(
+        tmp_path / "run.wbs", ["break if step == 8 and kv.used > 0", "tbreak if step == 9"]
+    )
+    means = Means(lambda _request: [], lambda _text: [])
+    live: dict[str, tuple[str, ...]] = {}
+    for stop in stops:
+        if (stop.step, stop.when) == (9, "planned"):
+            break
+        if stop.step == 8 and stop.when == "planned":
+            debugger.points.delete((1,))
+            debugger.changed()
+            debugger.complete(engine.begun)  # type: ignore[arg-type]
+            for topic in ("requests", "queues", "blocks", "radix", "plugins"):
+                answer = Console(debugger, means).line(f"info {topic}")
+                assert isinstance(answer, Shown)
+                live[topic] = answer.lines
+    list(stops)
+    assert len(live["requests"]) > 2
+    assert len(live["radix"]) > 2
+    with Session.open(tmp_path / "run.wbs") as session:
+        for topic, lines in live.items():
+            assert ask(session, f"info {topic}", 8).lines == lines
 
 
 def test_a_record_without_full_logits_says_what_would_give_them(tmp_path: Path) -> None:

@@ -231,6 +231,13 @@ class Goto:
 
 
 @dataclass(frozen=True, slots=True)
+class LookBranch:
+    """At another branch, at the same step where it has that; None lists them."""
+
+    branch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ReverseStep:
     count: int = 1
 
@@ -278,6 +285,6 @@ class Quit:
 Command: TypeAlias = (
     Break | Watch | Catch | Condition | Ignore | Delete | Enable | Commands | Info | Print | Examine | Assert
     | Next | Into | Continue | Until | Advance | Finish | Abandon | Submit | Fork | AbortRequest | Preempt
-    | Evict | SetPolicy | Rewind | Goto | ReverseStep | ReverseContinue | Last | Bookmark | Bookmarks | Select
+    | Evict | SetPolicy | Rewind | Goto | LookBranch | ReverseStep | ReverseContinue | Last | Bookmark | Bookmarks | Select
     | Help | Quit
 )  # fmt: skip

@@ -97,7 +97,8 @@ class Console:
         match command:
             case do.Info(topic=topic):
                 points = self.debugger.points.infos
-                return Shown(info(topic, engine.state, engine.tokens, self.debugger.text_of, points))
+                text_of = self.debugger.text_of
+                return Shown(info(topic, engine.state, engine.tokens, text_of, points, engine.options))
             case do.Print(expression=source):
                 return self._print(source)
             case do.Examine():

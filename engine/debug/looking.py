@@ -9,6 +9,7 @@ from engine.debug.points import info_lines
 from engine.debug.said import PointInfo
 from engine.ids import request_of
 from engine.kv.radix import ROOT
+from engine.params import EngineOptions
 from engine.sanitise import display_text
 from engine.state import Request, State
 from engine.tokens import TokenSource
@@ -20,8 +21,9 @@ TextOf = Callable[[int], str]
 
 
 def info(
-    topic: InfoTopic, state: State, tokens: TokenSource, text_of: TextOf, points: Iterable[PointInfo]
-) -> tuple[str, ...]:
+    topic: InfoTopic, state: State, tokens: TokenSource, text_of: TextOf, points: Iterable[PointInfo],
+    options: EngineOptions,
+) -> tuple[str, ...]:  # fmt: skip
     """The lines of `info topic`, at most 200; where there are more, the last line says so."""
     match topic:
         case "breakpoints":
@@ -35,7 +37,7 @@ def info(
         case "radix":
             lines = _radix(state, tokens, text_of)
         case "plugins":
-            lines = ["no plugins are loaded"]
+            lines = [*getattr(options, "plugins", ())] or ["no plugin is switched on"]
     if len(lines) > MOST_LINES:
         lines = [*lines[:MOST_LINES], f"… and {len(lines) - MOST_LINES} more"]
     return tuple(lines)

@@ -14,7 +14,7 @@ from engine.debug.errors import DebugError
 from engine.debug.said import CAUGHT
 from engine.interventions import Scale
 from engine.option_error import OptionError
-from engine.params import Policy, SamplingParams
+from engine.params import SamplingParams
 
 _OF_REQUEST = re.compile(r"\s+req\s+([0-9]+(?:\.[0-9]+)?)\s*$")
 _EXAMINED = re.compile(
@@ -186,6 +186,14 @@ def goto(given: Arguments) -> do.Command:
     return do.Goto(step=int(word)) if word.isascii() and word.isdecimal() else do.Goto(name=word)
 
 
+def branch(given: Arguments) -> do.Command:
+    word = given.word()
+    given.end()
+    if word is not None and not (word.isascii() and word.isdecimal()):
+        raise given.wrong(f"a branch is a number, not {word!r}")
+    return do.LookBranch(None if word is None else int(word))
+
+
 def last(given: Arguments) -> do.Command:
     return do.Last(given.rest())
 
@@ -221,8 +229,10 @@ def evict(given: Arguments) -> do.Command:
 
 def set_(given: Arguments) -> do.Command:
     given.choice("what to set", ("policy",))
-    policy: Policy = given.choice("the policy", get_args(Policy))
+    policy: Any = given.word()
     given.end()
+    if policy is None:
+        raise given.wrong("name a policy, such as fcfs or lpm")
     return do.SetPolicy(policy)
 
 

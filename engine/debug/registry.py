@@ -111,7 +111,8 @@ REGISTRY: Final = (
                 read.preempt),
     CommandSpec("evict", ("ev",), "block N", "change", "Drop a cached block and those that follow it.",
                 read.evict),
-    CommandSpec("set", (), "policy fcfs|lpm", "change", "Admit requests in another order.", read.set_),
+    CommandSpec("set", (), "policy NAME", "change", "Admit requests in another order, such as fcfs or lpm.",
+                read.set_),
     CommandSpec(
         "rewind", ("rew",), "[--exact] STEP", "change",
         "Take the engine back to the end of STEP, into a new branch; --exact runs the recorded steps again.",
@@ -127,6 +128,10 @@ REGISTRY: Final = (
         "last", ("l",), "EXPR", "past", "Back to the last change of EXPR; for a block, who wrote it.", read.last,
     ),
     CommandSpec("bookmark", ("bm",), "[NAME]", "past", "Name this step, to go to it later.", read.bookmark),
+    CommandSpec(
+        "branch", (), "[N]", "past", "Look at another branch, at the same step where it has that; alone, list them.",
+        read.branch,
+    ),
     CommandSpec("bookmarks", ("bms",), "", "past", "List the bookmarks.", read.nothing(do.Bookmarks)),
     CommandSpec(
         "select", ("sel",), "REQUEST [POSITION]", "shell", "Look at a request, and at one of its tokens.",

@@ -25,6 +25,7 @@ from engine.kv.blocks import NO_WRITER
 from sessions.debug.recorded import Recording, known_of
 from sessions.debug.search import AFTERWARDS, ORDER, Progress, Search, quiet
 from sessions.reader import Session
+from sessions.records import Branch
 
 NO_ENGINE = "this needs the engine: load the model behind the recording, and go on from here"
 
@@ -91,7 +92,8 @@ class RecordConsole:
                 state = self.session.state_at(cursor.step, cursor.branch)
                 infos = self.keeper.points.infos if points is None else points
                 tokens = _Tokens(self.session, cursor.branch)
-                return Shown(info(topic, state, tokens, self.session.token_text, infos))
+                text_of, options = self.session.token_text, self.session.header.options
+                return Shown(info(topic, state, tokens, text_of, infos, options))
             case do.Print(expression=source):
                 expression = checked(check, source, self.known)
                 value = named(expression.source, evaluate(expression, self._moment(cursor, expression)))
@@ -102,6 +104,8 @@ class RecordConsole:
                 raise LacksError(f"values of stages are not in the record: {NO_ENGINE}")
             case do.Goto() | do.ReverseStep():
                 return self._go(command, cursor)
+            case do.LookBranch(branch=branch):
+                return self._look_at(branch, cursor)
             case do.ReverseContinue():
                 return self._reverse_continue(cursor, self.points(points))
             case do.Last(expression=source):
@@ -163,6 +167,18 @@ class RecordConsole:
                 if step > end:
                     raise DebugError(f"there is no step {step}: the branch ends at step {end}")
         return Shown((f"step {step} of {self.session.last_step(branch)}",), goto=(branch, step))
+
+    def _look_at(self, branch: int | None, cursor: Cursor) -> Shown:
+        rows = {row.branch: row for row in self.session.branches}
+        if branch is None:
+            return Shown(tuple(self._branch_line(row) for row in rows.values()))
+        if branch not in rows:
+            raise DebugError(f"there is no branch {branch}: there are {', '.join(map(str, rows))}")
+        return Shown(goto=(branch, min(cursor.step, self.session.last_step(branch))))
+
+    def _branch_line(self, row: Branch) -> str:
+        begins = "from the start" if row.parent is None else f"after step {row.parent_step} of branch {row.parent}"
+        return f"branch {row.branch}: begins {begins}, to step {self.session.last_step(row.branch)}"
 
     def _place_of(self, name: str) -> tuple[int, int]:
         if name not in self.bookmarks:
