@@ -1,0 +1,174 @@
+"""What each method can be told, as typed structs: `layers:0-3,keep:lm_head,group:32`. No torch.
+
+Every field takes one word; several names or ranges in a word are joined by `+`, as in `keep:lm_head+down`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, TypeVar
+
+import msgspec
+
+from engine.option_error import OptionError
+
+PROJECTIONS: Final = ("qkv", "o", "gate_up", "down", "lm_head")
+GROUPS: Final = (16, 32, 64, 128, 256)
+_RANGE: Final = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?", re.ASCII)
+
+
+class Where(msgspec.Struct, frozen=True, kw_only=True):
+    """Which projections a method takes. All of them by default.
+
+    `layers` are ranges such as `0-3+8`; `only` and `keep` name projections: qkv, o, gate_up, down, lm_head.
+    With `layers` or `only` given, lm_head is taken only when `only` names it.
+    """
+
+    layers: str = ""
+    only: str = ""
+    keep: str = ""
+
+    def __post_init__(self) -> None:
+        _ranges(self.layers)
+        _names("only", self.only)
+        _names("keep", self.keep)
+
+    def covers(self, layer: int, name: str) -> bool:
+        """Whether the projection `name` of `layer` (any number for lm_head) is to be quantized."""
+        if name in _names("keep", self.keep):
+            return False
+        if self.only and name not in _names("only", self.only):
+            return False
+        if name == "lm_head":
+            return bool(self.only) or not self.layers
+        return not self.layers or any(first <= layer <= last for first, last in _ranges(self.layers))
+
+    def check(self, layers: int) -> None:
+        """Raise OptionError for layers that a model with this many does not have."""
+        for _, last in _ranges(self.layers):
+            if last >= layers:
+                raise OptionError(
+                    f"layers is {self.layers!r}: there is no layer {last}, the model has layers 0 to {layers - 1}"
+                )
+
+
+class Int8Options(Where, frozen=True, kw_only=True):
+    """Eight bits, one scale for each output."""
+
+
+class W8A8Options(Where, frozen=True, kw_only=True):
+    """Eight bits for weights and activations."""
+
+
+class Int4Options(Where, frozen=True, kw_only=True):
+    """Four bits, a scale (and unless `symmetric` a zero) for each `group` of inputs."""
+
+    group: int = 64
+    symmetric: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _one_of("group", self.group, GROUPS)
+
+
+class Calibrated(Int4Options, frozen=True, kw_only=True):
+    """`text` is a file to calibrate on (a bundled sample without it): `samples` pieces of `length` tokens."""
+
+    text: str = ""
+    samples: int = 32
+    length: int = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _between("samples", self.samples, 1, 4096)
+        _between("length", self.length, 2, 4096)
+
+
+class GptqOptions(Calibrated, frozen=True, kw_only=True):
+    """`act_order` quantizes the inputs that matter most first; `damping` is a part of the mean curvature."""
+
+    act_order: bool = True
+    damping: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.damping <= 1:
+            raise OptionError(f"damping is {self.damping}: it must be above 0 and at most 1")
+
+
+class AwqOptions(Calibrated, frozen=True, kw_only=True):
+    """`clip` also searches for ranges narrower than the largest weight."""
+
+    clip: bool = True
+
+
+class Nf4Options(Where, frozen=True, kw_only=True):
+    """Blocks of `block` weights share a magnitude; `double` keeps the magnitudes in eight bits too."""
+
+    block: int = 64
+    double: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _one_of("block", self.block, GROUPS)
+
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def parse_options(method: str, text: str, kind: type[T]) -> T:
+    """`key:value,key:value` (or `key=value`) as a `kind`; a key alone is true. Raises OptionError."""
+    values: dict[str, str] = {}
+    for part in filter(None, text.split(",")):
+        key, mark, value = part.replace("=", ":", 1).partition(":")
+        key = key.strip().replace("-", "_")
+        if key not in kind.__struct_fields__:
+            known = ", ".join(kind.__struct_fields__)
+            raise OptionError(f"{method}: there is no option {key!r}: it takes {known}")
+        if key in values:
+            raise OptionError(f"{method}: {key} is given twice")
+        values[key] = value.strip() if mark else "true"
+    try:
+        return msgspec.convert(values, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise OptionError(f"{method}: {_words(error, values)}") from error
+
+
+def _words(error: msgspec.ValidationError, values: dict[str, str]) -> str:
+    """What is wrong, with the value: msgspec names the place as `$.key` where the type is wrong."""
+    text, _, place = str(error).partition(" - at `$.")
+    key = place.rstrip("`")
+    return f"{key} is {values[key]!r}: {text[:1].lower()}{text[1:]}" if key in values else text
+
+
+def _ranges(text: str) -> tuple[tuple[int, int], ...]:
+    return tuple(_range(text, part) for part in text.split("+")) if text else ()
+
+
+def _range(text: str, part: str) -> tuple[int, int]:
+    match = _RANGE.fullmatch(part)
+    if match is None:
+        raise OptionError(f"layers is {text!r}: {part!r} is no range of layers, write 0-3 or 0-3+8")
+    first = int(match[1])
+    last = int(match[2] or first)
+    if last < first:
+        raise OptionError(f"layers is {text!r}: the range {part} ends before it begins, write {last}-{first}")
+    return first, last
+
+
+def _names(option: str, text: str) -> frozenset[str]:
+    names = frozenset(text.split("+")) if text else frozenset()
+    for name in sorted(names):
+        if name not in PROJECTIONS:
+            raise OptionError(f"{option} is {text!r}: {name!r} is none of {', '.join(PROJECTIONS)}")
+    return names
+
+
+def _one_of(name: str, value: int, allowed: tuple[int, ...]) -> None:
+    if value not in allowed:
+        raise OptionError(f"{name} is {value}: it must be one of {', '.join(map(str, allowed))}")
+
+
+def _between(name: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise OptionError(f"{name} is {value}: it must be from {least} to {most}")
