@@ -11,7 +11,7 @@ from textual.widgets import Input, Static
 from engine.events import type_of
 from tests.recorded import record_demo
 from tests.screens import press, screen_text, settle, workbench_on
-from tests.test_app_branches import run_steps
+from tests.test_app_branches import run_steps, went_back
 from tests.test_app_live import until, workbench_with_engine
 from workbench.chooser import Page
 from workbench.commandline import CommandLine
@@ -123,6 +123,19 @@ async def test_commands_change_the_run(tmp_path: Path) -> None:
         await until(pilot, lambda: "Take the engine back to the end of step 3" in screen_text(app))
         await press(pilot, "y")
         await until(pilot, lambda: app.clock.branch == 1)
+
+
+async def test_another_branch_is_looked_at_by_its_number(tmp_path: Path) -> None:
+    async with workbench_with_engine(tmp_path / "run.wbs") as (app, pilot):
+        await run_steps(app, pilot, 5)
+        await went_back(app, pilot, 2)
+        await left(app, pilot, "branch 0")
+        assert (app.clock.branch, app.clock.step) == (0, 2)
+        await left(app, pilot, "branch")
+        assert "branch 1: begins after step 2 of branch 0" in screen_text(app)
+        await press(pilot, "escape")
+        await typed(app, pilot, "branch 7")
+        await until(pilot, lambda: "there is no branch 7" in note(app))
 
 
 # -- the line itself -----------------------------------------------------------------------------------

@@ -55,8 +55,8 @@ class Bookmarks:
 
     def put(self, mark: Bookmark) -> None:
         """Keep a bookmark; one of the same name is moved. Raises BookmarkError."""
-        if not mark.name or mark.name.lstrip("-").isdecimal():
-            raise BookmarkError(f"{mark.name!r} is no name for a bookmark: use one that is not a step's number")
+        if not mark.name or mark.name.lstrip("-").isdecimal() or mark.name in ("start", "end"):
+            raise BookmarkError(f"{mark.name!r} is no name for a bookmark: goto takes it for a step")
         self._write({**self._marks, mark.name: mark})
 
     def remove(self, name: str) -> None:

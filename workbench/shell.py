@@ -96,6 +96,16 @@ class Shell:
                 answered(self._select(whose))
             case do.Goto(step=step, name=name):
                 answered(self._goto(step, name))
+            case do.LookBranch(branch=None):
+                answered(None)
+                self.show(
+                    [going_back.branch_words(app, row.branch) for row in app.scene.branches.rows], "branches"
+                )
+            case do.LookBranch(branch=int(branch)):
+                found = app.scene.branches.has(branch)
+                answered(None if found else f"there is no branch {branch}: `branch` lists them")
+                if found:
+                    going_back.turn_to_branch(app, branch)
             case do.ReverseStep(count=count):
                 answered(None if app.clock.step else "this is the first step")
                 app.seek(app.clock.step - count)

@@ -285,6 +285,6 @@ class Quit:
 Command: TypeAlias = (
     Break | Watch | Catch | Condition | Ignore | Delete | Enable | Commands | Info | Print | Examine | Assert
     | Next | Into | Continue | Until | Advance | Finish | Abandon | Submit | Fork | AbortRequest | Preempt
-    | Evict | SetPolicy | Rewind | Goto | LookBranch | ReverseStep | ReverseContinue | Last | Bookmark | Bookmarks | Select
-    | Help | Quit
+    | Evict | SetPolicy | Rewind | Goto | LookBranch | ReverseStep | ReverseContinue | Last | Bookmark
+    | Bookmarks | Select | Help | Quit
 )  # fmt: skip

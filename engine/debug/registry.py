@@ -129,8 +129,8 @@ REGISTRY: Final = (
     ),
     CommandSpec("bookmark", ("bm",), "[NAME]", "past", "Name this step, to go to it later.", read.bookmark),
     CommandSpec(
-        "branch", (), "[N]", "past", "Look at another branch, at the same step where it has that; alone, list them.",
-        read.branch,
+        "branch", (), "[N]", "past",
+        "Look at another branch, at the same step where it has that; alone, list them.", read.branch,
     ),
     CommandSpec("bookmarks", ("bms",), "", "past", "List the bookmarks.", read.nothing(do.Bookmarks)),
     CommandSpec(

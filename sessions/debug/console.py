@@ -177,7 +177,8 @@ class RecordConsole:
         return Shown(goto=(branch, min(cursor.step, self.session.last_step(branch))))
 
     def _branch_line(self, row: Branch) -> str:
-        begins = "from the start" if row.parent is None else f"after step {row.parent_step} of branch {row.parent}"
+        after = f"after step {row.parent_step} of branch {row.parent}"
+        begins = "from the start" if row.parent is None else after
         return f"branch {row.branch}: begins {begins}, to step {self.session.last_step(row.branch)}"
 
     def _place_of(self, name: str) -> tuple[int, int]:
