@@ -120,7 +120,7 @@ def test_every_name_has_the_same_value_live_and_in_the_record(tmp_path: Path) ->
         moments = [debugger.moment()]
         names = STEP_NAMES + OBJECT_NAMES
         if stop.when == "committed":
-            moments = [debugger.moment(request, position) for request, position in debugger._tokens]
+            moments = [debugger.moment(request, position) for request, position in debugger.present.tokens]
             names = names + TOKEN_NAMES
         live[stop.step, stop.when] = [told(names, debugger.known, moment) for moment in moments]
     assert engine.state.totals.preemptions

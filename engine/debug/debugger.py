@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from engine import events as ev
 from engine.debug.bound import Place
-from engine.debug.candidates import KnownCandidates, chosen_of
 from engine.debug.checker import Known
-from engine.debug.errors import DebugError, LacksError
+from engine.debug.errors import DebugError
 from engine.debug.judging import Instant, judge
-from engine.debug.moment import Chosen, Moment
+from engine.debug.moment import Moment
 from engine.debug.names import Needs
 from engine.debug.points import Point, PointTable
-from engine.debug.said import Stop, When, place_text
-from engine.debug.seen_stages import SeenStages
-from engine.details import TokenDetails
+from engine.debug.present import Present, TextOf
+from engine.debug.said import Stop, When
 from engine.engine import Begun, Engine, Step, StepFailedError
-from engine.events import Work
 from engine.execution import Halted
 from engine.execution import Point as StagePoint
-from engine.sanitise import display_text
-from engine.wording import sentence
-
-TextOf = Callable[[int], str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """A token of the latest step, and its index among them."""
-
-    event: ev.Token
-    index: int
 
 
 @dataclass(slots=True)
@@ -49,6 +34,7 @@ class Debugger:
     engine: Engine
     text_of: TextOf
     known: Known
+    present: Present = field(init=False)
     points: PointTable = field(default_factory=PointTable)
     stop: Stop | None = None
     stop_commands: tuple[str, ...] = ()  # of the point that made the latest stop
@@ -57,14 +43,11 @@ class Debugger:
     _active: list[Point] = field(default_factory=list)
     _places: frozenset[Place] = frozenset()
     _every_stage: bool = False
-    _stages: SeenStages = field(default_factory=SeenStages)
     _heard: list[ev.Event] = field(default_factory=list)
     _planned: Begun | None = None  # whose plan was judged
-    _batch: tuple[Work, ...] = ()
-    _latest: Step | None = None
-    _unread: Step | None = None  # the latest step, when nobody has looked at it
-    _details: dict[tuple[str, int], TokenDetails] | None = None  # of the latest step, once somebody asked
-    _tokens: dict[tuple[str, int], _Said] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.present = Present(self.engine, self.text_of)
 
     # -- running -------------------------------------------------------------------------------------
 
@@ -76,8 +59,8 @@ class Debugger:
         self.stop = None
         if self.armed or self.engine.begun is not None:
             return self._watched_step()
-        self._unread = self.engine.step()
-        return self._unread
+        self.present.unread = self.engine.step()
+        return self.present.unread
 
     def continue_(self, feed: Callable[[], None] = lambda: None) -> Stop | None:
         """Step until a point stops the run, which is returned, or nobody is live. `feed` queues what is due."""
@@ -132,22 +115,11 @@ class Debugger:
                 break
         return self.stop
 
-    @property
-    def standing(self) -> str:
-        """Where the step under way stands, in words."""
-        begun = self.engine.begun
-        if begun is None:
-            return f"after step {self.engine.state.step}"
-        at = begun.forward.at if isinstance(begun.forward, Halted) else None
-        if at is None:
-            return f"step {begun.plan.step} is planned and not computed"
-        return f"inside step {begun.plan.step} at {place_text(at.layer, at.stage)}"
-
     def abandon(self) -> None:
         """Give up the step under way."""
         self.engine.abandon()
         self._planned = None
-        self._stages.begin()
+        self.present.stages.begin()
 
     def next_stage(self, begun: Begun) -> StagePoint | None:
         """Run on to the next stage of the pass; None when the last is behind. No point is judged."""
@@ -165,7 +137,7 @@ class Debugger:
             self._judge_failure(error)
             raise
         self._planned = None
-        self._note_results(step)
+        self.present.committed(step)
         self._judge_results(step)
         return step
 
@@ -211,9 +183,8 @@ class Debugger:
 
     def rewound(self) -> None:
         """The engine stands elsewhere in time: watched values begin anew."""
-        self._planned, self._batch, self._latest, self._unread = None, (), None, None
-        self._tokens.clear()
-        self._stages.begin()
+        self._planned = None
+        self.present.elsewhere()
         for point in self.points:
             point.memory.clear()
             self._remember(point)
@@ -227,7 +198,7 @@ class Debugger:
 
     def _remember(self, point: Point) -> None:
         """A watchpoint begins with the value that there is."""
-        self._catch_up()
+        self.present.catch_up()
         if point.why == "watch":
             quiet = self._instant("committed" if self.engine.begun is None else "planned")
             judge([replace(point)], quiet)
@@ -239,16 +210,15 @@ class Debugger:
         return bool(self._places) or self._every_stage or any("inside" in p.moments for p in self._active)
 
     def _judge_plan(self, begun: Begun) -> bool:
-        self._planned, self._batch, self._unread = begun, begun.plan.batch, None
-        self._stages.begin(begun.forward)
-        self._tokens.clear()
+        self._planned = begun
+        self.present.planned(begun)
         for point in self._active:
             point.met.clear()
         return self._judge(self._instant("planned"))
 
     def _judge_stage(self, begun: Begun, at: StagePoint) -> bool:
         assert begun.forward is not None
-        self._stages.note(begun.forward, self._places, self._every_stage)
+        self.present.stages.note(begun.forward, self._places, self._every_stage)
         place = (at.layer, at.stage)
         return self._judge(self._instant("inside", place))
 
@@ -298,96 +268,19 @@ class Debugger:
             self.changed()
         return bool(stops)
 
-    # -- moments -------------------------------------------------------------------------------------
+    # -- looking -------------------------------------------------------------------------------------
+
+    @property
+    def standing(self) -> str:
+        """Where the engine stands, in words."""
+        return self.present.standing
 
     def moment(self, request: str | None = None, position: int | None = None) -> Moment:
         """Now, looking at `request` and its token at `position`: by default the one that this step chose."""
-        self._catch_up()
-        chosen, candidates = None, None
-        if request is not None:
-            said = self._said(request, position)
-            if said is not None:
-                chosen, candidates = self._chosen(said)
-        elif position is not None:
-            raise LacksError("say whose position")
-        return self._moment(request, chosen, candidates)
-
-    def _said(self, request: str, position: int | None) -> _Said | None:
-        own = [said for (whose, _), said in self._tokens.items() if whose == request]
-        if position is None:
-            return own[-1] if own else None
-        found = self._tokens.get((request, position))
-        if found is None and request in self.engine.tokens:
-            tokens = len(self.engine.tokens.tokens_of(request))
-            prompt = self.engine.tokens.prompt_tokens_of(request)
-            if not prompt <= position < tokens:
-                raise LacksError(
-                    f"request {request} chose no token at position {position}: it chose {prompt} to {tokens - 1}"
-                    if tokens > prompt
-                    else f"request {request} has chosen no token yet"
-                )
-            raise LacksError(f"position {position} was chosen in an earlier step: go there with goto")
-        return found
-
-    def _catch_up(self) -> None:
-        """Take in a step that nothing was looked for in."""
-        if self._unread is not None:
-            self._batch = self._unread.plan.batch
-            self._stages.begin()
-            self._note_results(self._unread)
-
-    def _moment(
-        self, request: str | None = None, chosen: Chosen | None = None, candidates: KnownCandidates | None = None
-    ) -> Moment:
-        return Moment(
-            self.engine.state, self._batch, self.engine.tokens.__contains__, self.text_of, self._stages, request,
-            chosen, candidates,
-        )  # fmt: skip
+        return self.present.moment(request, position)
 
     def _instant(self, when: When, place: Place | None = None) -> Instant:
-        return Instant(
-            when, self._moment(), self._of_requests if when != "inside" else self._of_batch, self._of_tokens,
-            self._heard, self._sentence, place, self._ready,
-        )  # fmt: skip
-
-    def _of_requests(self) -> Iterable[Moment]:
-        return [self._moment(request) for request in self.engine.state.requests]
-
-    def _of_batch(self) -> Iterable[Moment]:
-        return [self._moment(work.request) for work in self._batch]
-
-    def _of_tokens(self) -> Iterable[Moment]:
-        return (self._moment(said.event.request, *self._chosen(said)) for said in self._tokens.values())
-
-    def _ready(self, point: Point, request: str) -> bool:
-        """Whether everything that the point looks at in the pass is behind: judged at the last of it."""
-        if point.expression is None or point.place is not None or not point.expression.places:
-            return True
-        begun = self.engine.begun
-        at = begun.forward.at if begun and isinstance(begun.forward, Halted) else None
-        here = at is not None and (at.layer, at.stage) in point.expression.places
-        return (here or point.every_stage) and self._stages.knows(point.expression.places, request)
-
-    # -- tokens --------------------------------------------------------------------------------------
-
-    def _note_results(self, step: Step) -> None:
-        chosen = [event for event in step.results if isinstance(event, ev.Token)]
-        self._latest, self._details, self._unread = step, None, None
-        self._tokens = {(e.request, e.position): _Said(e, index) for index, e in enumerate(chosen)}
-
-    def _chosen(self, said: _Said) -> tuple[Chosen, KnownCandidates]:
-        assert self._latest is not None
-        event = said.event
-        if self._details is None:
-            self._details = {(each.request, each.position): each for each in self._latest.details()}
-        details = self._details.get((event.request, event.position))
-        logits = self._latest.details.logits
-        candidates = KnownCandidates(details, None if logits is None else logits[said.index])
-        bare = Chosen(event.request, event.position, event.token, event.draw)
-        return bare if details is None else chosen_of(details), candidates
-
-    def _sentence(self, event: ev.Event) -> str:
-        return sentence(event, lambda token: display_text(self.text_of(token)))
+        return self.present.instant(when, self._heard, place)
 
 
 def _cause(error: StepFailedError) -> str:
