@@ -25,7 +25,7 @@ from sessions.writer import Writer
 from tests.recorded import engine_on, header, writer_on
 from tests.scripted import spec
 from tests.test_bookkeeping import requests
-from tests.test_going_back import ACTIONS, check_kv, force_something, fork_somewhere, rewind_somewhere
+from tests.test_going_back import ACTIONS, act, check_kv
 
 
 class Both(MemoryTimeline):
@@ -70,15 +70,7 @@ def test_every_branch_reads_as_it_ran(path, batch, size, budget, lpm, data) -> N
     for prompt, count, n, priority in batch:
         engine.submit(spec(prompt, count, n, priority))
     for action in data.draw(st.lists(st.sampled_from(ACTIONS), max_size=25)):
-        if action == "step":
-            engine.step()
-        elif action == "fork":
-            fork_somewhere(engine, data)
-        elif action == "force":
-            force_something(engine, data)
-        elif engine.state.step:
-            branch = data.draw(st.integers(0, both.last_branch()))
-            rewind_somewhere(engine, both, branch, data, exact=action == "exact")
+        act(engine, both, action, data)
         check_kv(engine)
     engine.run(200)
     timeline.close()

@@ -70,15 +70,7 @@ def test_random_rewinds_forks_and_force(batch, setup, slack, data) -> None:
     for prompt, count, n, priority in batch:
         engine.submit(spec(prompt, count, n, priority))
     for action in data.draw(st.lists(st.sampled_from(ACTIONS), max_size=40)):
-        if action == "step":
-            engine.step()
-        elif action == "fork":
-            fork_somewhere(engine, data)
-        elif action == "force":
-            force_something(engine, data)
-        elif engine.state.step:
-            branch = data.draw(st.integers(0, timeline.last_branch()))
-            rewind_somewhere(engine, timeline, branch, data, exact=action == "exact")
+        act(engine, timeline, action, data)
         engine.state.check_invariants()
         check_kv(engine)
     engine.run(400)
@@ -91,6 +83,19 @@ def test_random_rewinds_forks_and_force(batch, setup, slack, data) -> None:
         check_tokens(engine, request, max(own, engine.tokens.prompt_tokens_of(request)))
     folded = timeline.at(engine.state.branch, engine.state.step)
     assert keyframe.pack(folded.state) == keyframe.pack(engine.state)
+
+
+def act(engine: Engine, timeline: MemoryTimeline, action: str, data: st.DataObject) -> None:
+    """Do one of ACTIONS."""
+    if action == "step":
+        engine.step()
+    elif action == "fork":
+        fork_somewhere(engine, data)
+    elif action == "force":
+        force_something(engine, data)
+    elif engine.state.step:
+        branch = data.draw(st.integers(0, timeline.last_branch()))
+        rewind_somewhere(engine, timeline, branch, data, exact=action == "exact")
 
 
 def fork_somewhere(engine: Engine, data: st.DataObject) -> None:

@@ -27,7 +27,7 @@ from tests.recorded import engine_on, header
 from tests.scripted import spec
 from tests.test_bookkeeping import requests
 from tests.test_branches import recorded
-from tests.test_going_back import ACTIONS, force_something, fork_somewhere, rewind_somewhere
+from tests.test_going_back import ACTIONS, act
 from tests.test_invariance import CODE
 from workbench.cli.assemble import open_session
 
@@ -52,12 +52,8 @@ def test_whatever_was_done_to_a_run_is_done_again(tmp_path, batch, size, budget,
         engine.submit(spec(prompt, count, n, priority))
     actions = ("abort", "refuse", "fail", *ACTIONS)
     for action in data.draw(st.lists(st.sampled_from(actions), max_size=25)):
-        if action == "step":
-            engine.step()
-        elif action == "fork":
-            fork_somewhere(engine, data)
-        elif action == "force":
-            force_something(engine, data)
+        if action in ACTIONS:
+            act(engine, both, action, data)
         elif action == "abort" and engine.busy:
             engine.abort(data.draw(st.sampled_from(sorted(engine.state.requests))))
         elif action == "refuse":
@@ -65,9 +61,6 @@ def test_whatever_was_done_to_a_run_is_done_again(tmp_path, batch, size, budget,
         elif action == "fail" and engine.busy:
             engine.begin()
             engine.abandon("the disk of the machine is on fire", ())
-        elif action in ("rewind", "exact") and engine.state.step:
-            branch = data.draw(st.integers(0, both.last_branch()))
-            rewind_somewhere(engine, both, branch, data, exact=action == "exact")
     engine.run(60)
     timeline.close()
     both.writer.close()
