@@ -186,7 +186,7 @@ async def test_the_policy_is_changed_for_the_next_step(tmp_path: Path) -> None:
     async with workbench_with_engine(tmp_path / "run.wbs") as (app, pilot):
         await until(pilot, lambda: app.engine.state == "paused")
         app.act("policy")
-        await press(pilot, "down", "enter")
+        await press(pilot, *"lpm", "enter")
         await until(pilot, lambda: app.scene.moment.state.policy == "lpm")
 
 

@@ -13,6 +13,7 @@ from engine.debug.registry import REGISTRY, CommandSpec, find
 from engine.model.stage_names import FIRST_STAGES, LAST_STAGES, LAYER_STAGES
 
 STAGES = (*FIRST_STAGES, *LAYER_STAGES, *LAST_STAGES)
+POLICIES = ("fcfs", "lpm")
 _MEMBERS = re.compile(r"(?P<of>layer\(\d+\)|block\(\d+\)|request\([^)]*\)|req|\w+)\.(?P<word>\w*)$")
 _STATISTIC = re.compile(r"(?:layer\(\d+\)\.)?(?P<stage>\w+)\.(?P<word>\w*)$")
 _OBJECTS: Mapping[str, Iterable[str]] = {
@@ -84,6 +85,8 @@ def _arguments(spec: CommandSpec, offered: Offered) -> list[str]:
         words += offered.requests
     if spec.name == "goto":
         words += offered.bookmarks
+    if spec.name == "set":
+        words += POLICIES
     if spec.name == "help":
         words += [each.name for each in REGISTRY]
     return words

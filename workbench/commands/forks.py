@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from engine import protocol as pr
-from engine.params import Policy
 from engine.protocol import ForkText
 from workbench.actions import Action
 from workbench.commands.going_on import when_engine_goes, why_no_going
@@ -164,18 +163,14 @@ def why_no_evict(app: WorkbenchApp) -> str | None:
 
 
 def ask_policy(app: WorkbenchApp) -> None:
-    from workbench.chooser import Chooser, Chosen
+    from workbench.dialogs import Ask
 
-    policies: Sequence[Policy] = get_args(Policy)
-    meanings = {"fcfs": "first come, first served", "lpm": "the longest cached prefix first"}
+    def change(policy: str | None) -> None:
+        if policy is not None:
+            command = pr.SetPolicy(policy=policy)
+            tell(app, command, f"from the next step on requests are admitted by policy {policy}")
 
-    def choose(chosen: Chosen | None) -> None:
-        if chosen is not None:
-            policy = policies[chosen.at]
-            tell(app, pr.SetPolicy(policy=policy), f"from the next step on requests are admitted by {policy}")
-
-    lines = [f"{policy:6} {meanings.get(policy, '')}" for policy in policies]
-    app.push_screen(Chooser("admit requests by", lines), choose)
+    app.push_screen(Ask("admit requests by ", "fcfs, lpm, or the name of a plugin's policy"), change)
 
 
 def _why_no_change(app: WorkbenchApp) -> str | None:
