@@ -75,6 +75,8 @@ class Console:
             case do.Abandon():
                 return self._abandon()
             case do.Select(whose=whose):
+                if whose.request not in self.debugger.engine.tokens:
+                    raise DebugError(f"there is no request {whose.request}")
                 self.selected = whose
                 return Shown((f"looking at {_name(whose)}",), select=(whose.request, whose.position))
             case (
