@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from engine.debug.judging import judge
+from engine.debug.said import Stop
 from sessions.debug.console import Cursor, RecordConsole
+from sessions.debug.recorded import Recording
 from sessions.reader import Session
 from tests.commands import Ran, run, spawn
 
@@ -98,6 +101,38 @@ def test_looking_back_forks_and_rewinds_in_one_script(tmp_path: Path) -> None:
     with Session.open(tmp_path / "run.wbs") as session:
         assert [branch.branch for branch in session.branches] == [0, 1]
         assert session.last_step(1) == 4
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["watch kv.used", "break if entropy > 1.5", "watch token req 2", "catch preempt", "watch block(0).fill"],
+)
+def test_a_branch_is_looked_back_over_as_its_whole_history(tmp_path: Path, line: str) -> None:
+    """From the end of a branch through what it continues: the same stops as going over its moments forwards."""
+    script = "next 4\npreempt 2\nnext 3\nrewind 5\nselect 1\nforce 400 1 11\nnext 6\nquit\n"
+    assert record(tmp_path, script).err == ""
+    with Session.open(tmp_path / "run.wbs") as session:
+        end = session.last_step(1)
+        assert end == 11
+        console = RecordConsole(session)
+        console.line(line, Cursor(1, 0))
+        (point,) = console.points(None)
+        forward: list[Stop] = []
+        for instant in Recording(session, 1).walk(1, end):
+            if instant.when == "planned":
+                point.met.clear()
+            forward += (stop for _, stop in judge([point], instant).stops)
+        if (forward[-1].step, forward[-1].when) == (end, "committed"):
+            forward.pop()
+        found, cursor = [], Cursor(1, end)
+        while (shown := console.line("rc", cursor)).stop is not None:
+            assert shown.goto is not None
+            found.append(shown.stop)
+            cursor = Cursor(*shown.goto)
+        assert [(s.step, s.when, s.request, s.old, s.new) for s in reversed(found)] == [
+            (s.step, s.when, s.request, s.old, s.new) for s in forward
+        ]
+        assert found
 
 
 def test_captured_logits_give_the_record_what_the_engine_knew(tmp_path: Path) -> None:
