@@ -15,7 +15,7 @@ from engine.interventions import Intervened
 from engine.params import Policy, SamplingParams
 from engine.reasons import FinishDetail, FinishReason, MatchEnd, PreemptReason, WaitReason
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Phase = Literal["prefill", "decode"]
 Change = Literal["token", "params", "prompt", "stages"]

@@ -49,9 +49,6 @@ class _RequestRow(msgspec.Struct, frozen=True, array_like=True):
     prompt_tokens: int
     num_tokens: int
     submitted_step: int
-    parent: str | None
-    forked_at: int
-    pure_tokens: int | None
     state: str
     state_step: int
     computed: int
@@ -60,13 +57,15 @@ class _RequestRow(msgspec.Struct, frozen=True, array_like=True):
     preemptions: int
     failures: int
     wait: WaitReason | None
+    parent: str | None = None
+    forked_at: int = 0
+    pure_tokens: int | None = None
 
 
 class _Scalars(msgspec.Struct, frozen=True):
     num_blocks: int
     block_size: int
     eviction: str
-    policy: Policy
     branch: int
     step: int
     next_request: int
@@ -78,6 +77,7 @@ class _Scalars(msgspec.Struct, frozen=True):
     forgotten: int
     totals: Totals
     batch: tuple[Work, ...]
+    policy: str = ""  # keyframes of the first version do not say it: it was the run's all along
 
 
 def pack(state: State) -> Columns:
@@ -101,10 +101,9 @@ def unpack(columns: Mapping[str, bytes]) -> State:
 
 def _scalars(state: State) -> _Scalars:
     return _Scalars(
-        state.blocks.num_blocks, state.blocks.block_size, state.evictable.policy.name, state.policy,
-        state.branch, state.step,
+        state.blocks.num_blocks, state.blocks.block_size, state.evictable.policy.name, state.branch, state.step,
         state.next_request, state.next_arrival, state.tree.next_id, state.blocks.cached, state.blocks.owned,
-        state.blocks.taken, state.tree.ghosts.forgotten, state.totals, state.batch,
+        state.blocks.taken, state.tree.ghosts.forgotten, state.totals, state.batch, state.policy,
     )  # fmt: skip
 
 

@@ -100,7 +100,9 @@ class Seeker:
             return _At(self._snapshots[nearest].copy(), branch, nearest.seq)
         if nearest.seq == 0:
             return _At(self._beginning(branch), branch, 0)
-        return _At(read_keyframe(self._connection, nearest), branch, nearest.seq)
+        state = read_keyframe(self._connection, nearest)
+        state.policy = state.policy or self._header.options.policy
+        return _At(state, branch, nearest.seq)
 
     def _beginning(self, branch: int) -> State:
         """An empty engine, or where the branch left its parent."""
