@@ -76,6 +76,7 @@ def run_on(path: Path, points: Sequence[str] = ()) -> tuple[Engine, Debugger, It
                 if engine.begun is None and not engine.busy:
                     break
                 yield from _until_committed(debugger)
+            engine.preempt(next(reversed(engine.state.running)))  # said between steps, met by the next plan
         while engine.busy or engine.begun is not None:
             yield from _until_committed(debugger)
         engine.close()
