@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engine.model.config import ModelConfig
 from engine.option_error import OptionError
 from engine.text.convert import load_tokenizer
 from plugins.quantization.options import Calibrated
@@ -11,13 +12,15 @@ from plugins.quantization.options import Calibrated
 SAMPLE = Path(__file__).parent / "calibration.txt"
 
 
-def read_sequences(folder: Path, options: Calibrated, context: int) -> list[list[int]]:
+def read_sequences(folder: Path, options: Calibrated, config: ModelConfig) -> list[list[int]]:
     """Pieces of the text in tokens of the model in `folder`, spread evenly over it.
 
-    Raises OptionError for a text that cannot be read or is too short to be cut into one piece.
+    Each begins as texts do for this model: what its first token does to activations, no other one does. Raises
+    OptionError for a text that cannot be read or is too short to be cut into one piece.
     """
-    ids = load_tokenizer(folder).encode(_read(options.text))
-    length = min(options.length, context)
+    ids = load_tokenizer(folder).encode(_read(options.text), add_special_tokens=False)
+    first = list(config.bos_ids[:1])
+    length = min(options.length, config.context_tokens) - len(first)
     starts = range(0, len(ids) - length + 1, length)
     if not starts:
         raise OptionError(
@@ -26,7 +29,7 @@ def read_sequences(folder: Path, options: Calibrated, context: int) -> list[list
         )
     wanted = min(options.samples, len(starts))
     chosen = [starts[index * len(starts) // wanted] for index in range(wanted)]
-    return [ids[start : start + length] for start in chosen]
+    return [first + ids[start : start + length] for start in chosen]
 
 
 def _read(text: str) -> str:

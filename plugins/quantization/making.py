@@ -54,7 +54,7 @@ def make_forms(folder: Path, dtype: torch.dtype, options: Where, told: Told | No
     config = read_config(folder)
     options.check(config.layers)
     if isinstance(options, Calibrated):
-        sequences = read_sequences(folder, options, config.context_tokens)
+        sequences = read_sequences(folder, options, config)
         decoder = load_decoder(folder, dtype)
         quantize = _calibrated(decoder, options)
         found = quantize_in_order(decoder, sequences, options, quantize, told or _untold)

@@ -88,7 +88,7 @@ class GptqOptions(Calibrated, frozen=True, kw_only=True):
     """`act_order` quantizes the inputs that matter most first; `damping` is a part of the mean curvature."""
 
     act_order: bool = True
-    damping: float = 0.01
+    damping: float = 0.05
 
     def __post_init__(self) -> None:
         super().__post_init__()
