@@ -43,6 +43,12 @@ Output = Annotated[
 Glyphs = Annotated[Literal["auto", "unicode", "ascii"], typer.Option(help="Characters to draw with.")]
 Theme = Annotated[str | None, typer.Option(help="A theme by its name.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PluginFile = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE.py", help="The file of a plugin that it ran with (repeatable).", show_default=False
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 
 
@@ -179,12 +185,13 @@ def replay(
         str | None, typer.Option(help="The model's folder.", show_default="where it was recorded")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads, if not as recorded.", show_default=False)] = None,
+    plugin: PluginFile = None,
     json: Json = False,
 ) -> None:
     """Run a session again and compare every step: plan, tokens, draws, logits. Exit code 1 if one differs."""
     from workbench.cli.replay import replay_session
 
-    raise typer.Exit(replay_session(session, model, threads, json))
+    raise typer.Exit(replay_session(session, model, threads, json, plugin or []))
 
 
 @app.command()
@@ -320,11 +327,11 @@ def doctor(json: Json = False) -> None:
 
 
 @app.command("_engine", hidden=True)
-def engine_() -> None:
+def engine_(plugin_file: Annotated[list[Path] | None, typer.Argument()] = None) -> None:
     """Serve an engine over standard input and output."""
     from workbench.cli.engine_process import serve_engine
 
-    raise typer.Exit(serve_engine())
+    raise typer.Exit(serve_engine(plugin_file or []))
 
 
 def main() -> int:

@@ -28,12 +28,16 @@ __all__ = [
     "unpack_step",
 ]
 
-Stage = Literal["logit_bias", "repetition", "presence", "frequency", "temperature", "top_k", "top_p", "min_p"]
-TRANSFORMS: Final[tuple[Stage, ...]] = ("logit_bias", "repetition", "presence", "frequency", "temperature")
+BuiltInStage = Literal[
+    "logit_bias", "repetition", "presence", "frequency", "temperature", "top_k", "top_p", "min_p"
+]
+Stage = str
+"""A stage that is built in, or the name of the plugin whose logits processor it is."""
+TRANSFORMS: Final[tuple[BuiltInStage, ...]] = ("logit_bias", "repetition", "presence", "frequency", "temperature")
 """Stages that change logits, in the order they run."""
-FILTERS: Final[tuple[Stage, ...]] = ("top_k", "top_p", "min_p")
+FILTERS: Final[tuple[BuiltInStage, ...]] = ("top_k", "top_p", "min_p")
 """Stages that remove candidates, in the order they run after the transforms."""
-STAGES: Final[tuple[Stage, ...]] = TRANSFORMS + FILTERS
+STAGES: Final[tuple[BuiltInStage, ...]] = TRANSFORMS + FILTERS
 
 MAX_CANDIDATES: Final = 20
 """How many of the largest raw logits are kept of each token; the chosen one comes on top if outside."""
@@ -46,7 +50,7 @@ class DetailsError(ValueError):
 class StageResult(msgspec.Struct, frozen=True):
     """One sampler stage that ran.
 
-    `setting` is the request's number for it (for `logit_bias`: how many tokens are biased), `kept` the
+    `setting` is the request's number for it (for `logit_bias` and processors: how many tokens), `kept` the
     candidates left after it. `threshold` is what a filter compared with: the k-th largest logit, the
     cumulative probability p, or min_p times the largest probability; 0 for a transform.
     """
@@ -118,34 +122,38 @@ class TokenDetails(msgspec.Struct, frozen=True):
     @property
     def transforms(self) -> tuple[Stage, ...]:
         """The transforms that ran: the names of the columns in `candidates.values`."""
-        return tuple(result.stage for result in self.stages if result.stage in TRANSFORMS)
+        return tuple(result.stage for result in self.stages if result.stage not in FILTERS)
 
 
 Column = TypeVar("Column", "array[int]", "array[float]")
 
-_VERSION = 1
+_PLAIN = 1
+_WITH_PLUGINS = 2
 _STEP = struct.Struct("<BH")
 _TOKEN = struct.Struct("<HBBHqiiQ10d")
 _STAGE = struct.Struct("<BIdd")
 _SAMPLED = 1
 _NEAR_TIE = 2
+_PLUGINS = 255
 
 
 def pack_step(details: Sequence[TokenDetails]) -> bytes:
     """All tokens of one step as bytes, little endian, read back by `unpack_step`.
 
     ```
-    step     version u8 = 1 | tokens u16 | token ...
+    step     version u8 = 1, or 2 where a stage is a plugin's | tokens u16 | token ...
     token    request length u16 | flags u8 (1 sampled, 2 near tie) | stages u8 | candidates u16
              position i64 | token i32 | rank i32 | logits hash u64
              raw lse, raw logprob, processed lse, processed logprob, entropy, varentropy, margin,
              draw, interval low, interval high: f64 each
              request id utf-8 | stage ... | ids i32[n] | raw f32[n] | f32[n] for each transform
              prob f32[n] | if a filter ran: removed by u8[n], number f32[n]
-    stage    index in STAGES u8 | kept u32 | setting f64 | threshold f64
+    stage    index in STAGES u8 | kept u32 | setting f64 | threshold f64 | where the index is 255, the
+             plugin's name: length u8, utf-8
     ```
     """
-    parts = [_STEP.pack(_VERSION, len(details))]
+    plugins = any(stage.stage not in STAGES for token in details for stage in token.stages)
+    parts = [_STEP.pack(_WITH_PLUGINS if plugins else _PLAIN, len(details))]
     for token in details:
         _pack_token(token, parts)
     return b"".join(parts)
@@ -155,8 +163,8 @@ def unpack_step(data: bytes) -> list[TokenDetails]:
     """The tokens that `pack_step` packed. Raises DetailsError where the bytes are not that."""
     try:
         version, count = _STEP.unpack_from(data)
-        if version != _VERSION:
-            raise DetailsError(f"token details of version {version}: this program reads version {_VERSION}")
+        if version not in (_PLAIN, _WITH_PLUGINS):
+            raise DetailsError(f"token details of version {version}: this program reads version {_WITH_PLUGINS}")
         reader = _Reader(data, _STEP.size)
         details = [_unpack_token(reader) for _ in range(count)]
     except (struct.error, IndexError, UnicodeDecodeError) as error:
@@ -178,12 +186,21 @@ def _pack_token(token: TokenDetails, parts: list[bytes]) -> None:
         )
     )  # fmt: skip
     parts.append(name)
-    parts.extend(_STAGE.pack(STAGES.index(s.stage), s.kept, s.setting, s.threshold) for s in token.stages)
+    parts.extend(map(_pack_stage, token.stages))
     columns = token.candidates
     parts.append(_little_endian(columns.ids))
     parts.extend(map(_little_endian, (columns.raw, *columns.values, columns.prob)))
     if _filtered(token.stages):
         parts.extend((columns.removed_by.tobytes(), _little_endian(columns.number)))
+
+
+def _pack_stage(result: StageResult) -> bytes:
+    for index, stage in enumerate(STAGES):
+        if stage == result.stage:
+            return _STAGE.pack(index, result.kept, result.setting, result.threshold)
+    name = result.stage.encode()
+    numbers = _STAGE.pack(_PLUGINS, result.kept, result.setting, result.threshold)
+    return numbers + bytes((len(name),)) + name
 
 
 def _unpack_token(reader: _Reader) -> TokenDetails:
@@ -217,7 +234,8 @@ def _unpack_token(reader: _Reader) -> TokenDetails:
 
 def _unpack_stage(reader: _Reader) -> StageResult:
     index, kept, setting, threshold = reader.unpack(_STAGE)
-    return StageResult(STAGES[index], setting, kept, threshold)
+    stage = reader.take(reader.take(1)[0]).decode() if index == _PLUGINS else STAGES[index]
+    return StageResult(stage, setting, kept, threshold)
 
 
 def _unpack_candidates(reader: _Reader, n: int, stages: tuple[StageResult, ...]) -> Candidates:
@@ -225,7 +243,7 @@ def _unpack_candidates(reader: _Reader, n: int, stages: tuple[StageResult, ...])
     return Candidates(
         ids=reader.ints(n),
         raw=reader.floats(n),
-        values=tuple(reader.floats(n) for result in stages if result.stage in TRANSFORMS),
+        values=tuple(reader.floats(n) for result in stages if result.stage not in FILTERS),
         prob=reader.floats(n),
         removed_by=array("B", reader.take(n) if filtered else bytes(n)),
         number=reader.floats(n) if filtered else array("f", bytes(4 * n)),

@@ -20,6 +20,8 @@ from engine.forced import Forced
 from engine.intake import RefusedError
 from engine.jobs import JobMaker
 from engine.params import EngineOptions
+from engine.plug_guard import PluginFailedError
+from engine.plugs import Plugs, check_policies
 from engine.protocol import Inspect, Inspection, LayersSeen, LookLayers
 from engine.rewinding import Rewinder, Rewound
 from engine.scheduler import Plan, Scheduler
@@ -60,8 +62,14 @@ class Engine(Forced):
         sink: Sink | None = None,
         stop_strings: MakeStopStrings | None = None,
         timeline: Timeline | None = None,
+        plugs: Plugs | None = None,
     ) -> None:
-        """`timeline` keeps what `sink` was told; without it the engine cannot go back."""
+        """`timeline` keeps what `sink` was told; without it the engine cannot go back. `plugs` are plugins'.
+
+        Raises OptionError for a policy that is not there.
+        """
+        check_policies(options)
+        self.plugs = plugs or Plugs()
         super().__init__(State.at_start(num_blocks, options), sink, limits, stop_strings, options)
         self.scheduler = Scheduler(options, self.tokens, limits.shareable_prompt)
         self._executor = executor
@@ -95,6 +103,8 @@ class Engine(Forced):
             replayed_steps=rewound.replayed_steps,
         )  # fmt: skip
         self._rewinder.start_branch(rewound.branch, parent, step)
+        for failure in self.plugs.disabled.values():
+            self._say(ev.PluginDisabled, **self._disabled(failure))
         return rewound
 
     def cost_of_rewind(self, step: int, branch: int | None = None, *, exact: bool = False) -> Rewound:
@@ -165,13 +175,37 @@ class Engine(Forced):
         self._between_steps()
         started = time.time_ns()
         clock = time.perf_counter_ns()
-        plan = self.scheduler.plan(self.state)
+        plan = self._plan()
         for event in plan.events:
             self._apply(event)
         self._record(plan.events)
         job = JobMaker(self.state, self.tokens).job(plan.events, plan.batch)
         self.begun = Begun(plan, job, started, time.perf_counter_ns() - clock)
         return self.begun
+
+    def _plan(self) -> Plan:
+        """The next step's plan; made anew without a plugin that fails at it."""
+        while True:
+            try:
+                return self.scheduler.plan(self.state)
+            except PluginFailedError as failure:
+                if failure.plugin in self.plugs.disabled:
+                    raise
+                self.disable_plugin(failure)
+
+    def disable_plugin(self, failure: PluginFailedError) -> None:
+        """Ask the plugin no more, and record why."""
+        self._between_steps()
+        self.plugs.disable(failure)
+        self._say(ev.PluginDisabled, **self._disabled(failure))
+
+    def _disabled(self, failure: PluginFailedError) -> dict[str, object]:
+        plugin = failure.plugin
+        return {
+            "plugin": plugin, "hook": failure.hook, "why": failure.why, "message": failure.message,
+            "policy": self.plugs.policy_after(plugin, self.state.policy),
+            "eviction": self.plugs.eviction_after(plugin, self.state.evictable.policy.name),
+        }  # fmt: skip
 
     def enter(self, begun: Begun) -> Forward | None:
         """Stand before the first stage of the forward pass; None when nothing runs in this step."""
@@ -222,6 +256,7 @@ class Engine(Forced):
         if plan.batch:
             emit(self._event(ev.Computed, batch=plan.batch))
             self._settle(plan, emit)
+            self._process(job, outcome, emit)
             self._take_tokens(job, outcome, emit)
         emit(
             self._event(
@@ -248,6 +283,15 @@ class Engine(Forced):
                 emit(self._event(ev.Started, request=request.id))
                 for sample in self.state.heirs(request):
                     emit(self._event(ev.Shared, request=sample.id, source=request.id))
+
+    def _process(self, job: Job, outcome: Outcome, emit: Emit) -> None:
+        """Say what logits processors did before tokens were chosen."""
+        for choice, each in zip(job.choices, outcome.processing, strict=bool(outcome.processing)):
+            where = {"request": choice.request, "position": self.state.requests[choice.request].num_tokens}
+            for done in each.done:
+                emit(self._event(ev.LogitsChanged, **where, plugin=done.plugin, change=done.change))
+            for failure in each.failed:
+                emit(self._event(ev.PluginDisabled, **where | self._disabled(failure)))
 
     def _take_tokens(self, job: Job, outcome: Outcome, emit: Emit) -> None:
         for choice, token, draw in zip(job.choices, outcome.tokens, outcome.draws, strict=True):

@@ -11,8 +11,10 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from engine.changed_logits import Changed
 from engine.interventions import Intervened
 from engine.params import Policy, SamplingParams
+from engine.plug_guard import Why
 from engine.reasons import FinishDetail, FinishReason, MatchEnd, PreemptReason, WaitReason
 
 SCHEMA_VERSION = 2
@@ -80,6 +82,31 @@ class PolicyChanged(Event, frozen=True):
     """From the next step on requests are admitted in the order of `policy`."""
 
     policy: Policy
+
+
+class LogitsChanged(Event, frozen=True):
+    """Plugin `plugin` changed the logits from which the token for `position` is chosen."""
+
+    request: str
+    position: int
+    plugin: str
+    change: Changed
+
+
+class PluginDisabled(Event, frozen=True):
+    """Plugin `plugin` is not asked any more: its `hook` failed (`why`, `message`), and the run goes on without.
+
+    A logits processor failed at `position` of `request`. `policy` and `eviction` take the place of its own.
+    """
+
+    plugin: str
+    hook: str
+    why: Why
+    message: str
+    request: str | None = None
+    position: int | None = None
+    policy: str | None = None
+    eviction: str | None = None
 
 
 class Branched(Event, frozen=True):
@@ -292,6 +319,8 @@ AnyEvent: TypeAlias = (
     | Forked
     | Inherited
     | PolicyChanged
+    | LogitsChanged
+    | PluginDisabled
     | Branched
     | Waiting
     | PrefixMatched

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from engine.capture import Taken
+from engine.changed_logits import Processed
 from engine.details import TokenDetails
 from engine.events import Copied, Work
 from engine.interventions import Intervened
 from engine.kv.writes import WriteClock
 from engine.model.config import ModelConfig
 from engine.params import SamplingParams
+from engine.plug_guard import PluginFailedError
 from engine.protocol import Inspect, Inspection, LayersSeen, LookLayers
 from engine.stage_report import Stats, Values, Window
 from engine.stage_source import Ran
@@ -84,10 +86,19 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Processing:
+    """What logits processors changed of a row, and which of them failed at it."""
+
+    done: tuple[Processed, ...] = ()
+    failed: tuple[PluginFailedError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """`tokens` and `draws` answer the job's choices in order; `details` explains them, when asked.
 
-    `captured` are tensors of the rows that chose them, where the options say so.
+    `captured` are tensors of the rows that chose them, where the options say so. `processing` is what logits
+    processors did before each choice; empty where none is asked.
     """
 
     tokens: Sequence[int]
@@ -96,6 +107,7 @@ class Outcome:
     forward_ns: int
     sample_ns: int
     captured: Sequence[Taken] = ()
+    processing: Sequence[Processing] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from engine.capture import Taken, Wanted
 from engine.capturing import Keeper
+from engine.changed_logits import Processed
 from engine.details import TokenDetails
-from engine.execution import NO_DETAILS, Choice, Job, Outcome
+from engine.execution import NO_DETAILS, Choice, Job, Outcome, Processing
 from engine.explain import explain
 from engine.forward import TorchForward, Watcher
 from engine.inspection import Inspector
@@ -22,6 +23,7 @@ from engine.kv.writes import WriteClock
 from engine.lens import LayerLooker
 from engine.model.batch import Batch, Span
 from engine.model.decoder import Decoder
+from engine.plugs import Plugs
 from engine.protocol import Inspect, Inspection, LayersSeen, LookLayers
 from engine.row_again import RowAgain
 from engine.sampler_rows import SamplerRows
@@ -30,17 +32,22 @@ from engine.scaling import Scaler
 from engine.state import State
 from engine.tokens import TokenLog
 
+NOT_PROCESSED = Processing()
+
 
 class TorchExecutor:
     """Runs jobs on `decoder` over `pool`; `seed` is the engine's, for requests that bring none.
 
-    Outcomes carry what is `wanted` of the rows that chose tokens.
+    Outcomes carry what is `wanted` of the rows that chose tokens. `plugs` are asked before each choice.
     """
 
-    def __init__(self, decoder: Decoder, pool: KVPool, seed: int, wanted: Wanted | None = None) -> None:
+    def __init__(
+        self, decoder: Decoder, pool: KVPool, seed: int, wanted: Wanted | None = None, plugs: Plugs | None = None
+    ) -> None:
         self.decoder = decoder
         self.pool = pool
         self._wanted = wanted
+        self.plugs = plugs or Plugs()
         self._rows = SamplerRows(seed, decoder.config.vocab_size)
         self.writes = WriteClock(pool.num_slots)
 
@@ -76,11 +83,12 @@ class TorchExecutor:
             return Outcome((), (), NO_DETAILS, forward_ns, 0)
         clock = time.perf_counter_ns()
         logits = _rows_of(found, job).numpy()
-        rows = [self._row(choice) for choice in job.choices]
+        processing = self._process(logits, job.choices)
+        rows = [self._row(choice, each.done) for choice, each in zip(job.choices, processing, strict=True)]
         choices = choose(logits, rows)
         sampled_ns = time.perf_counter_ns() - clock
         details = Explanation(logits, rows, choices)
-        return Outcome(choices.tokens, choices.draws, details, forward_ns, sampled_ns, captured)
+        return Outcome(choices.tokens, choices.draws, details, forward_ns, sampled_ns, captured, processing)
 
     def batch_of(self, job: Job) -> Batch:
         """The job's slices as the decoder takes them; logits only where a token is chosen."""
@@ -104,8 +112,19 @@ class TorchExecutor:
     def look(self, state: State, log: TokenLog, command: LookLayers) -> LayersSeen:
         return LayerLooker(RowAgain(self.decoder, self.pool, state, log)).look(command)
 
-    def _row(self, choice: Choice) -> SamplerRow:
-        return self._rows.row(choice.request, choice.params, choice.sample, choice.prompt_tokens, choice.tokens)
+    def _process(self, logits: npt.NDArray[np.float32], choices: Sequence[Choice]) -> Sequence[Processing]:
+        """Ask the logits processors about each choice."""
+        if not self.plugs.processors:
+            return [NOT_PROCESSED] * len(choices)
+        return [
+            Processing(*self.plugs.process(raw, choice.request, choice.prompt_tokens, choice.tokens))
+            for raw, choice in zip(logits.astype(np.float32, copy=False), choices, strict=True)
+        ]
+
+    def _row(self, choice: Choice, processed: tuple[Processed, ...] = ()) -> SamplerRow:
+        return self._rows.row(
+            choice.request, choice.params, choice.sample, choice.prompt_tokens, choice.tokens, processed
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,7 +21,7 @@ from engine.near_tie import greedy_near_tie, sampled_near_tie
 from engine.params import SamplingParams
 from engine.ranking import Ranking, Row, heads
 from engine.sampling import Choices, Logits, SamplerRow, Trail, as_logits, choose, transform
-from engine.stages import Cut, active_transforms
+from engine.stages import Cut
 
 __all__ = ["explain", "rework"]
 
@@ -61,7 +61,7 @@ class _Chosen:
     @property
     def plain(self) -> bool:
         """Whether simply the largest logit was taken, as most rows are: no stage, no draw."""
-        return self.trail is None and not active_transforms(self.row.params)
+        return self.trail is None and not self.row.transforms
 
 
 def _plain_details(scores: npt.NDArray[np.float32], chosen: Sequence[_Chosen]) -> list[TokenDetails]:
@@ -147,7 +147,7 @@ def _details(chosen: _Chosen) -> TokenDetails:
         interval=trail.interval if trail else None,
         near_tie=_near_tie(trail, chosen.draw, margin),
         logits_hash=xxhash.xxh3_64_intdigest(raw.data),
-        stages=_stage_results(processed, row.params),
+        stages=_stage_results(processed, row),
         candidates=_candidates(raw, ids, rank, processed),
     )
 
@@ -194,11 +194,18 @@ def _near_tie(trail: Trail | None, draw: float | None, margin: float) -> bool:
     return sampled_near_tie(trail.ranking, trail.cuts, trail.place, trail.interval, draw)
 
 
-def _stage_results(processed: _Processed, params: SamplingParams) -> tuple[StageResult, ...]:
-    finite = int(np.count_nonzero(processed.ranking.values > -np.inf)) if processed.transforms else 0
-    transforms = (StageResult(stage, _setting(stage, params), finite) for stage, _ in processed.transforms)
+def _stage_results(processed: _Processed, row: SamplerRow) -> tuple[StageResult, ...]:
+    changed = {each.plugin: each.change.count for each in row.processed}
+    transforms = (
+        StageResult(stage, changed[stage] if stage in changed else _setting(stage, row.params), _finite(values))
+        for stage, values in processed.transforms
+    )
     filters = (StageResult(cut.stage, cut.setting, cut.kept, cut.threshold) for cut in processed.cuts)
     return (*transforms, *filters)
+
+
+def _finite(values: Row) -> int:
+    return int(np.count_nonzero(values > -np.inf))
 
 
 def _setting(stage: Stage, params: SamplingParams) -> float:

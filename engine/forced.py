@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from engine import events as ev
 from engine.intake import Intake
 from engine.kv.dropping import cached_from
 from engine.option_error import OptionError
 from engine.params import Policy
+from engine.plugs import Plugs
 from engine.reasons import ByHand
 
 
 class Forced(Intake):
     """Ends, preempts and evicts by hand. Nothing of it is possible while a step is under way: RuntimeError."""
+
+    plugs: Plugs
 
     def abort(self, request: str) -> None:
         """End a live request now, keeping what it has generated. KeyError when there is none of that id."""
@@ -48,5 +49,5 @@ class Forced(Intake):
     def set_policy(self, policy: Policy) -> None:
         """Admit in another order from the next step on. OptionError when there is no such policy."""
         self._between_steps()
-        msgspec.structs.replace(self.options, policy=policy)  # checks it
+        self.plugs.check_policy(policy)
         self._say(ev.PolicyChanged, policy=policy)

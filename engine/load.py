@@ -14,9 +14,13 @@ from engine.execution import limits_of
 from engine.executor import TorchExecutor
 from engine.kv.pool import KVPool
 from engine.model.config import ModelConfig, read_config
+from engine.model.decoder import Decoder
+from engine.model.errors import ModelError
 from engine.model.invariant import invariant
 from engine.model.weights import DTYPES, load_decoder
 from engine.params import MIB, EngineOptions, OptionError
+from engine.plug_guard import PluginFailedError, call_hook
+from engine.plugs import Plugs, check_policies
 from engine.timeline import Timeline
 
 MakeSink = Callable[[TorchExecutor], Sink | None]  # takes the loaded model and its KV pool
@@ -39,8 +43,11 @@ def load(
     make_sink: MakeSink = unrecorded,
     stop_strings: MakeStopStrings | None = None,
     make_timeline: MakeTimeline = no_past,
+    plugs: Plugs | None = None,
 ) -> Engine:
     """Load `folder` and build its engine. Raises ModelError or OptionError with one clear line."""
+    check_policies(options)
+    plugs = plugs or Plugs()
     if options.device != "cpu":
         raise OptionError(f"device is {options.device!r}: this engine runs on cpu")
     config = read_config(folder)
@@ -49,13 +56,31 @@ def load(
     capture = wanted(options.capture, config.layers)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    decoder = load_decoder(folder, DTYPES[dtype])
+    decoder = _decoder(folder, dtype, plugs)
     if options.invariant:
         decoder = invariant(decoder)
     pool = KVPool(config, num_blocks, options.block_size, DTYPES[dtype])
-    executor = TorchExecutor(decoder, pool, options.seed, capture)
+    executor = TorchExecutor(decoder, pool, options.seed, capture, plugs)
     sink = make_sink(executor)
-    return Engine(executor, limits_of(config), num_blocks, options, sink, stop_strings, make_timeline())
+    return Engine(executor, limits_of(config), num_blocks, options, sink, stop_strings, make_timeline(), plugs)
+
+
+def _decoder(folder: Path, dtype: str, plugs: Plugs) -> Decoder:
+    """The model with the weights that a plugin made of it; plain ones where it fails at any of them."""
+    if plugs.transform is None or plugs.transform[0] in plugs.disabled:
+        return load_decoder(folder, DTYPES[dtype])
+    plugin, transform = plugs.transform
+
+    def loaded() -> Decoder:
+        return load_decoder(folder, DTYPES[dtype], transform.prepare_weights(folder, dtype))
+
+    try:
+        return call_hook(plugin, "prepare_weights", loaded, deadline_s=None)
+    except PluginFailedError as failure:
+        if isinstance(failure.__cause__, ModelError | OptionError):
+            raise failure.__cause__ from failure
+        plugs.disable(failure)
+        return load_decoder(folder, DTYPES[dtype])
 
 
 def dtype_name(config: ModelConfig, options: EngineOptions) -> str:

@@ -160,7 +160,7 @@ class Overlay:
         tail = node.blocks[left - 1]
         if self.ref_count(tail) or tail in protected:
             return None
-        return self._state.evictable.policy.key(self.last_use(tail), node_id, tail, self._state.blocks)
+        return self._state.evictable.policy.eviction_key(self.last_use(tail), node_id, tail, self._state.blocks)
 
     def _trim(self, node: int) -> None:
         left = self._left(node, {}) - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Literal
 
 import msgspec
@@ -13,10 +14,13 @@ from engine.option_error import OptionError as OptionError
 
 MIB = 1 << 20
 _INT32 = 1 << 31
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _INT64 = 1 << 63
 
-Policy = Literal["fcfs", "lpm"]
-Eviction = Literal["lru"]
+Policy = str
+"""The name of a scheduling policy, of the engine or of a plugin."""
+Eviction = str
+"""The name of an eviction policy, of the engine or of a plugin."""
 DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -119,6 +123,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
 
     `capture` says which tensors of the rows that choose tokens go to the sink: specs as `engine.capture` reads
     them. `invariant`: a row's logits do not depend on the batch it is computed in, at the price of speed.
+    `plugins` are those switched on, as `NAME` or `NAME=OPTIONS`, in the order they are asked.
     """
 
     dtype: DTypeName = "auto"
@@ -136,6 +141,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
     threads: int | None = None
     capture: tuple[str, ...] = ()
     invariant: bool = False
+    plugins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require(
@@ -152,8 +158,9 @@ class EngineOptions(msgspec.Struct, frozen=True):
         _require(self.kv_memory_bytes >= 1, "kv_memory", self.kv_memory_bytes, "it must be above 0")
         _require(self.max_running >= 1, "max_running", self.max_running, "it must be at least 1")
         _require(self.token_budget >= 1, "token_budget", self.token_budget, "it must be at least 1")
-        _require(self.policy in ("fcfs", "lpm"), "policy", self.policy, "use fcfs or lpm")
-        _require(self.eviction == "lru", "eviction", self.eviction, "use lru")
+        for what in ("policy", "eviction"):
+            name = getattr(self, what)
+            _require(bool(_NAME.fullmatch(name)), what, name, "it must be a name: letters, digits and -")
         _fits_64_bits("seed", self.seed)
         _require(self.threads is None or self.threads >= 1, "threads", self.threads, "it must be at least 1")
         for spec in self.capture:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.changed_logits import Processed
 from engine.draws import request_seed
 from engine.history import SeenTokens, TokenHistory
 from engine.params import SamplingParams
@@ -20,14 +21,23 @@ class SamplerRows:
         self._histories: dict[str, _History] = {}
 
     def row(
-        self, request: str, params: SamplingParams, sample: int, prompt_tokens: int, tokens: Sequence[int]
+        self,
+        request: str,
+        params: SamplingParams,
+        sample: int,
+        prompt_tokens: int,
+        tokens: Sequence[int],
+        processed: tuple[Processed, ...] = (),
     ) -> SamplerRow:
-        """The row that chooses what follows `tokens`, the prompt and output of `request` so far."""
+        """The row that chooses what follows `tokens`, the prompt and output of `request` so far.
+
+        `processed` is what logits processors changed of it.
+        """
         seed = self._seeds.get(request)
         if seed is None:
             seed = self._seeds[request] = seed_of(self._seed, request, params)
         seen = self._seen(request, prompt_tokens, tokens) if _penalised(params) else None
-        return SamplerRow(request, params, seed, sample, len(tokens), seen)
+        return SamplerRow(request, params, seed, sample, len(tokens), seen, processed)
 
     def forget(self, request: str) -> None:
         self._seeds.pop(request, None)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from engine.changed_logits import Processed
 from engine.details import Stage
 from engine.draws import uniform
 from engine.history import SeenTokens
@@ -39,7 +40,7 @@ class SamplerRow:
     """Whose token a row of logits chooses, and how.
 
     `position` is the place, in prompt + output, of the token to be chosen; `seen` is needed where a
-    penalty is on.
+    penalty is on. `processed` is what logits processors changed, before all stages.
     """
 
     request_id: str
@@ -48,6 +49,12 @@ class SamplerRow:
     sample_index: int
     position: int
     seen: SeenTokens | None = None
+    processed: tuple[Processed, ...] = ()
+
+    @property
+    def transforms(self) -> bool:
+        """Whether any stage changes its logits."""
+        return bool(self.processed) or bool(active_transforms(self.params))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +99,7 @@ def choose(logits: Logits, rows: Sequence[SamplerRow]) -> Choices:
         _check(raw, tokens[i], row)
         if not row.params.greedy:
             _sample(choices, i, raw, row)
-        elif active_transforms(row.params):
+        elif row.transforms:
             tokens[i] = _greedy(raw, row)
     return choices
 
@@ -127,7 +134,7 @@ def _greedy(raw: Row, row: SamplerRow) -> int:
 def transform(raw: Row, row: SamplerRow) -> tuple[tuple[Stage, Row], ...]:
     """The logits [vocab] after each transform of the row's request. Raises SamplingError on overflow."""
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        steps = tuple(transformed(raw, row.params, row.seen))
+        steps = tuple(transformed(raw, row.params, row.seen, row.processed))
     if steps:
         _check(steps[-1][1], int(steps[-1][1].argmax()), row)
     return steps

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from itertools import chain, groupby, islice
 
 from engine import events as ev
+from engine.admission import MOST_COMPARED, Waits, policy_named
 from engine.kv.prefix import Match, match, no_cache
 from engine.kv.radix import chain_hashes
 from engine.overlay import Overlay, Room, Short, Victim
@@ -35,8 +36,6 @@ from engine.reasons import (
 )
 from engine.state import Request, RequestState, State
 from engine.tokens import TokenSource
-
-MOST_COMPARED = 128  # waiting requests that longest-prefix-match compares: all of them would cost every step
 
 
 @dataclass(slots=True)
@@ -96,14 +95,20 @@ class Scheduler:
         """Requests that wait to be admitted, first to be admitted first."""
         everyone = (state.requests[id_] for _, id_ in state.waiting)
         waiting = (request for request in everyone if request.leader is None)
-        if state.policy == "fcfs":
-            return waiting
-        compared = islice(waiting, MOST_COMPARED)
-        first = sorted(compared, key=lambda r: (-r.priority, -self._cached_blocks(state, r), r.arrival))
-        return chain(first, waiting)
+        policy = policy_named(state.policy)
+        seen = islice(waiting, min(policy.compares, MOST_COMPARED))
+        compared = [self._waits(state, request) for request in seen]
+        first = policy.order_waiting(compared) if compared else ()
+        return chain((state.requests[each.request] for each in first), waiting)
+
+    def _waits(self, state: State, request: Request) -> Waits:
+        return Waits(
+            request.id, request.priority, request.arrival, request.num_tokens, request.submitted_step,
+            request.preemptions, lambda: self._cached_blocks(state, request),
+        )  # fmt: skip
 
     def _cached_blocks(self, state: State, request: Request) -> int:
-        """Length of the cached prefix: what the longest-prefix-match policy goes by."""
+        """Length of the cached prefix, in blocks."""
         if not self.may_share(request):
             return 0
         size = state.blocks.block_size

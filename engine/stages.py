@@ -7,11 +7,12 @@ frequency penalties, OpenAI's definition over the output tokens. Every filter ke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from engine.changed_logits import Processed
 from engine.details import FILTERS, TRANSFORMS, Stage
 from engine.history import SeenTokens
 from engine.params import OptionError, SamplingParams
@@ -63,9 +64,17 @@ def check_vocabulary(params: SamplingParams, vocab_size: int) -> None:
             raise OptionError(f"logit_bias names token {token}: the vocabulary has {vocab_size}")
 
 
-def transformed(raw: Row, params: SamplingParams, seen: SeenTokens | None) -> Iterator[tuple[Stage, Row]]:
-    """Yield (stage, logits after it) for each active transform; each array [vocab] is a new one."""
+def transformed(
+    raw: Row, params: SamplingParams, seen: SeenTokens | None, processed: Sequence[Processed] = ()
+) -> Iterator[tuple[Stage, Row]]:
+    """Yield (stage, logits after it) for each active transform; each array [vocab] is a new one.
+
+    What processors changed comes first, each a stage of the plugin's name.
+    """
     logits = raw
+    for each in processed:
+        logits = each.change.apply(logits)
+        yield each.plugin, logits
     for stage in active_transforms(params):
         logits = _TRANSFORM[stage](logits, params, seen or _NOTHING_SEEN)
         yield stage, logits

@@ -17,7 +17,7 @@ from typing import Any
 from engine import events as ev
 from engine.ids import request_code, sibling_ids
 from engine.kv.blocks import NO_NODE, Blocks
-from engine.kv.eviction import POLICIES, EvictionOrder
+from engine.kv.eviction import EvictionOrder, policy_named
 from engine.kv.radix import Ghost, RadixTree
 from engine.params import EngineOptions, Policy, SamplingParams
 from engine.reasons import Arrived, AwaitsPrefill, BehindOlder, RolledBack, WaitReason
@@ -103,7 +103,7 @@ class State:
         self.step = 0  # the latest step, under way while `batch` is not empty
         self.blocks = Blocks(num_blocks, block_size)
         self.tree = RadixTree(self.blocks)
-        self.evictable = EvictionOrder(self.tree, self.blocks, POLICIES[eviction])
+        self.evictable = EvictionOrder(self.tree, self.blocks, policy_named(eviction))
         self.requests: dict[str, Request] = {}  # live ones
         self.waiting: list[tuple[tuple[int, int], str]] = []  # WAITING and PREEMPTED, by rank
         self.running: dict[str, Request] = {}  # PREFILLING and RUNNING
@@ -206,6 +206,14 @@ class State:
 
     def _policy_changed(self, event: ev.PolicyChanged) -> None:
         self.policy = event.policy
+
+    def _plugin_disabled(self, event: ev.PluginDisabled) -> None:
+        self.policy = event.policy or self.policy
+        if event.eviction is not None:
+            self.evictable = EvictionOrder(self.tree, self.blocks, policy_named(event.eviction))
+
+    def _logits_changed(self, _event: ev.LogitsChanged) -> None:
+        """Which token is chosen shows in `token`: no bookkeeping depends on the logits."""
 
     def _branched(self, event: ev.Branched) -> None:
         self.branch = event.branch
@@ -393,6 +401,8 @@ _APPLY: Mapping[type[ev.Event], Callable[[State, Any], None]] = {
     ev.Forked: State._forked,
     ev.Inherited: State._inherited,
     ev.PolicyChanged: State._policy_changed,
+    ev.PluginDisabled: State._plugin_disabled,
+    ev.LogitsChanged: State._logits_changed,
     ev.Branched: State._branched,
     ev.Waiting: State._waiting,
     ev.PrefixMatched: State._prefix_matched,

@@ -178,6 +178,25 @@ def _inherited(event: ev.Inherited, _text: TokenText) -> str:
     )
 
 
+def _logits_changed(event: ev.LogitsChanged, _text: TokenText) -> str:
+    change = event.change
+    parts = [f"changes {plural(len(change.ids), 'logit')}"] if change.ids else []
+    if change.only is not None:
+        parts.append(f"allows {plural(len(set(change.only) | set(change.ids)), 'token')} only")
+    elif change.removed:
+        parts.append(f"removes {plural(len(change.removed), 'token')}")
+    before = f"before the token at position {event.position} of request {event.request} is chosen"
+    return f"plugin {event.plugin} {' and '.join(parts)} {before}"
+
+
+def _plugin_disabled(event: ev.PluginDisabled, _text: TokenText) -> str:
+    where = "" if event.request is None else f" at position {event.position} of request {event.request}"
+    others = [f"{what} {name}" for what, name in (("policy", event.policy), ("eviction", event.eviction)) if name]
+    instead = f"; from here on {' and '.join(others)}" if others else ""
+    what = f"{event.hook} {event.message}{where}"
+    return f"plugin {event.plugin} is disabled for the rest of the run: {what}{instead}"
+
+
 def _branched(event: ev.Branched, _text: TokenText) -> str:
     where = f"branch {event.branch} begins after step {event.step} of branch {event.parent}"
     if event.replayed_steps:
@@ -328,6 +347,8 @@ _SENTENCES: Final[Mapping[type[ev.Event], Callable[[Any, TokenText], str]]] = {
     ev.Inherited: _inherited,
     ev.PolicyChanged: lambda event, _text: f"from here on requests are admitted by policy {event.policy}",
     ev.Branched: _branched,
+    ev.LogitsChanged: _logits_changed,
+    ev.PluginDisabled: _plugin_disabled,
     ev.Waiting: _waiting,
     ev.PrefixMatched: _prefix_matched,
     ev.Evicted: _evicted,

@@ -16,6 +16,7 @@ CODES: Final[Mapping[type[ev.Event], Callable[[Any], str]]] = {
     ev.Forked: lambda event: "+".join(event.changed) or "same",
     ev.PolicyChanged: lambda event: str(event.policy),
     ev.Branched: lambda _event: "rewind",
+    ev.PluginDisabled: lambda event: str(event.why),
     ev.Evicted: lambda event: str(event.policy),
     ev.Admitted: lambda event: "resumed" if event.resumed else "new",
     ev.Preempted: lambda event: code_of(event.reason),

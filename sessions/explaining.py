@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from engine import events as ev
+from engine.changed_logits import Processed
 from engine.details import TokenDetails
 from engine.explain import explain
 from engine.sampler_rows import SamplerRows
@@ -12,6 +13,8 @@ from engine.sampling import SamplerRow, choose
 from engine.timeline import Past
 from sessions.header import Header
 from sessions.scratch import Logits
+
+Processing = Mapping[str, tuple[Processed, ...]]
 
 
 class Explainer:
@@ -23,7 +26,8 @@ class Explainer:
     def explain(self, before: Past, events: Sequence[ev.Event], logits: Logits | None) -> Sequence[TokenDetails]:
         """The details of the `token` events among `events`; `before` is how things stood before them."""
         chosen = [event for event in events if isinstance(event, ev.Token)]
-        details = () if logits is None or not chosen else self._explain(before, chosen, logits)
+        changes = processing(events)
+        details = () if logits is None or not chosen else self._explain(before, chosen, changes, logits)
         for event in events:
             if isinstance(event, ev.Finished):
                 self._rows.forget(event.request)
@@ -34,12 +38,23 @@ class Explainer:
         for request in requests:
             self._rows.forget(request)
 
-    def _explain(self, before: Past, chosen: Sequence[ev.Token], logits: Logits) -> Sequence[TokenDetails]:
-        rows = [self._row(before, event.request) for event in chosen]
+    def _explain(
+        self, before: Past, chosen: Sequence[ev.Token], processed: Processing, logits: Logits
+    ) -> Sequence[TokenDetails]:
+        rows = [self._row(before, event.request, processed.get(event.request, ())) for event in chosen]
         choices = choose(logits, rows)
         assert choices.tokens == [event.token for event in chosen], "the logits choose other tokens"
         return explain(logits, rows, choices)
 
-    def _row(self, before: Past, request: str) -> SamplerRow:
+    def _row(self, before: Past, request: str, processed: tuple[Processed, ...]) -> SamplerRow:
         live, tokens = before.state.requests[request], before.tokens.tokens_of(request)
-        return self._rows.row(request, live.params, live.sample, live.prompt_tokens, tokens)
+        return self._rows.row(request, live.params, live.sample, live.prompt_tokens, tokens, processed)
+
+
+def processing(events: Sequence[ev.Event]) -> Processing:
+    """What logits processors changed in a step, by request."""
+    done: dict[str, tuple[Processed, ...]] = {}
+    for event in events:
+        if isinstance(event, ev.LogitsChanged):
+            done[event.request] = (*done.get(event.request, ()), Processed(event.plugin, event.change))
+    return done

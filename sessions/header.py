@@ -32,6 +32,16 @@ class ModelShape(msgspec.Struct, frozen=True):
     linear_kernel: str
 
 
+class PluginUsed(msgspec.Struct, frozen=True):
+    """A plugin of the run: the distribution it was installed with, or `file` and the SHA-256 of that."""
+
+    name: str
+    version: str
+    arguments: str = ""
+    source: str = ""
+    sha256: str = ""
+
+
 class Header(msgspec.Struct, frozen=True, kw_only=True):
     """The run: who made it, on which model, with which options. `created` is UTC, ISO 8601.
 
@@ -56,6 +66,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     shape: ModelShape
     eos_ids: tuple[int, ...] = ()
     machine: str = ""
+    plugins: tuple[PluginUsed, ...] = ()
 
 
 def write_header(connection: sqlite3.Connection, header: Header, tokenizer_json: bytes | None) -> None:

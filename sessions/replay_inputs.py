@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine import events as ev
 from engine.params import ForkSpec, RequestSpec
+from engine.plug_guard import PluginFailedError
 from engine.reasons import ByHand
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ def is_input(event: ev.Event) -> bool:
     match event:
         case ev.Submitted() | ev.Forked() | ev.PolicyChanged() | ev.Branched():
             return True
+        case ev.PluginDisabled(request=request):
+            return request is None
         case ev.Finished(detail=detail):
             return detail == "aborted"
         case ev.Preempted(reason=reason):
@@ -36,6 +39,8 @@ def repeat(event: ev.Event, engine: Replayable) -> None:
             engine.fork(_fork(event))
         case ev.PolicyChanged(policy=policy):
             engine.set_policy(policy)
+        case ev.PluginDisabled():
+            engine.disable_plugin(PluginFailedError(event.plugin, event.hook, event.why, event.message))
         case ev.Branched():
             _rewind(event, engine)
         case ev.Finished(request=request):

@@ -82,5 +82,9 @@ def verify(
 
 
 def _compared(recorded: Iterable[ev.AnyEvent], last_step: int) -> Iterator[ev.AnyEvent]:
-    """Events up to `last_step`. Going back changes no bookkeeping: the branch goes on from the step it names."""
-    return (event for event in recorded if event.step <= last_step and not isinstance(event, ev.Branched))
+    """Events up to `last_step`, but those that change no bookkeeping.
+
+    Where the run went back, its branch goes on from the step it names; logits only show in tokens.
+    """
+    left_out = ev.Branched | ev.LogitsChanged
+    return (event for event in recorded if event.step <= last_step and not isinstance(event, left_out))

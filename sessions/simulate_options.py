@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from engine.params import OptionError
+from engine.plugs import check_policies
 from sessions.header import Header
 from sessions.simulate import Setting
 
@@ -49,6 +50,7 @@ def setting_of(text: str, header: Header) -> Setting:
     changes = _changes(text)
     try:
         options = msgspec.structs.replace(header.options, **changes)
+        check_policies(options)
     except OptionError as error:
         raise WhatIfError(f"{_asked(text)}: {_as_written(str(error))}") from error
     blocks = options.kv_blocks if "kv_blocks" in changes else _same_memory(header, options.block_size)

@@ -137,7 +137,7 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     "nobody may run": (["--max-running", "0"], "--max-running is 0"),
     "no threads": (["--threads", "0"], "--threads is 0"),
     "absurd threads": (["--threads", "100000"], "--threads is 100000"),
-    "unknown policy": (["--policy", "best"], "'best' is not one of 'fcfs', 'lpm'"),
+    "unknown policy": (["--policy", "best"], "--policy is 'best': use "),
     "unknown dtype": (["--dtype", "int4"], "'int4' is not one of"),
     "unknown device": (["--device", "tpu"], "--device is 'tpu'"),
     "no tokens": (["--max-tokens", "0"], "--max-tokens is 0"),

@@ -86,7 +86,7 @@ def test_arbitrary_bytes_are_read_or_refused(noise):
 
 
 def test_another_version_is_named():
-    with pytest.raises(DetailsError, match="version 9: this program reads version 1"):
+    with pytest.raises(DetailsError, match="version 9: this program reads version 2"):
         unpack_step(b"\x09" + pack_step(MIXED)[1:])
 
 

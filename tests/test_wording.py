@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from engine import events as ev
 from engine import reasons as re
+from engine.changed_logits import Changed
 from engine.interventions import Intervened, Scale
 from engine.params import SamplingParams
 from engine.wording import ranges, sentence, why
@@ -139,6 +140,18 @@ CASES = [
         "fork 9 starts on 2 blocks (3–4) of 2: 21 tokens it need not compute",
     ),
     (ev.PolicyChanged(policy="lpm", **AT), "from here on requests are admitted by policy lpm"),
+    (
+        ev.LogitsChanged(
+            request="5", position=14, plugin="calm", change=Changed((3,), (1.0,), removed=(4, 5)), **AT
+        ),
+        "plugin calm changes 1 logit and removes 2 tokens before the token at position 14 of request 5 is chosen",
+    ),
+    (
+        ev.PluginDisabled(
+            plugin="calm", hook="eviction_key", why="raised", message="raised E", eviction="lru", **AT
+        ),
+        "plugin calm is disabled for the rest of the run: eviction_key raised E; from here on eviction lru",
+    ),
     (REWOUND, "branch 0 begins after step 42 of branch 0: all its KV was still in place"),
     (
         replace(REWOUND, recomputed_tokens=41),

@@ -7,23 +7,35 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from engine.kv.blocks import Blocks
 from engine.kv.radix import ROOT, Node, RadixTree
+from engine.plug_guard import ContractError, PluginFailedError
 
 Key: TypeAlias = tuple[int, ...]
 Entry: TypeAlias = tuple[Key, int]  # key, node id
 T = TypeVar("T")
 
 
+@runtime_checkable
 class EvictionPolicy(Protocol):
-    """Orders evictable leaves: the smallest key goes first. Keys may depend on `Blocks` columns only."""
+    """An order over evictable leaves, chosen with `--eviction NAME`: the smallest key goes first.
+
+    A policy is a function of what it is given: the order is rebuilt from the state at any time. When a hook
+    raises, takes longer than 2 s or breaks its contract, the plugin is disabled, the plan under way is made
+    anew, and the least recently used block goes first from then on.
+    """
 
     name: str
 
-    def key(self, last_use_step: int, node: int, block: int, blocks: Blocks) -> Key:
-        """The key of `block`, the tail of leaf `node`, last used at `last_use_step`."""
+    def eviction_key(self, last_use_step: int, node: int, block: int, blocks: Blocks) -> Key:
+        """Called when `block`, the tail of leaf `node`, can be evicted, and again when that may have changed.
+
+        `last_use_step` counts, also within a plan, where the column `blocks.last_use` is still that of the
+        step before. Of `blocks` only columns may be read (`hits`, `fill`, `index`, `writer`), at [block].
+        Returns a tuple of ints, of one length for all blocks; of equal keys, the older node goes first.
+        """
         ...
 
 
@@ -31,12 +43,30 @@ class LRU:
     """Least recently used first; of equals, the oldest node."""
 
     name = "lru"
+    meaning = "least recently used first"
 
-    def key(self, last_use_step: int, node: int, block: int, blocks: Blocks) -> Key:  # noqa: ARG002
+    def eviction_key(self, last_use_step: int, node: int, block: int, blocks: Blocks) -> Key:  # noqa: ARG002
         return (last_use_step, node)
 
 
-POLICIES: dict[str, EvictionPolicy] = {"lru": LRU()}
+class NotHere:
+    """Stands for a policy that this process does not know: states are folded without it, and not planned from."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def eviction_key(self, last_use_step: int, node: int, block: int, blocks: Blocks) -> Key:  # noqa: ARG002
+        raise ContractError(f"eviction policy {self.name} is not loaded here")
+
+
+DEFAULT: Final = "lru"
+POLICIES: Final[dict[str, EvictionPolicy]] = {"lru": LRU()}
+"""The policies that this process knows, by name."""
+
+
+def policy_named(name: str) -> EvictionPolicy:
+    """The policy of that name, or what stands for it where it is not loaded."""
+    return POLICIES.get(name) or NotHere(name)
 
 
 def in_order(heap: Sequence[T]) -> Iterator[T]:
@@ -64,8 +94,12 @@ class EvictionOrder:
 
     def note(self, node_id: int) -> None:
         """The node may have become evictable."""
-        if self._heap is not None:
+        if self._heap is None:
+            return
+        try:
             self._push(self._heap, node_id)
+        except PluginFailedError:  # whoever plans asks again, and is told
+            self._heap = None
 
     def _push(self, heap: list[Entry], node_id: int) -> None:
         node = self._tree.nodes.get(node_id)
@@ -89,12 +123,12 @@ class EvictionOrder:
 
     def _all(self) -> list[Entry]:
         """All evictable leaves, ascending, which is a heap as well."""
-        refs, used, key = self._blocks.ref_count, self._blocks.last_use, self.policy.key
+        refs, used, key = self._blocks.ref_count, self._blocks.last_use, self.policy.eviction_key
         free = ((node, tail) for node, tail in self._tree.nodes.leaves() if not refs[tail])
         return sorted((key(used[tail], node, tail, self._blocks), node) for node, tail in free)
 
     def _key(self, node: Node, tail: int) -> Key:
-        return self.policy.key(self._blocks.last_use[tail], node.id, tail, self._blocks)
+        return self.policy.eviction_key(self._blocks.last_use[tail], node.id, tail, self._blocks)
 
     def _holds(self, entry: Entry) -> bool:
         key, node_id = entry

@@ -74,6 +74,10 @@ class EventRedactor:
         for (_, request), path in found.items():
             self.paths[fields["branch"], request] = path.until(fields["step"])
 
+    def _logits_changed(self, _fields: Fields, hidden: Fields) -> None:
+        """Which tokens a plugin favours is text as well."""
+        hidden["change"] = {}
+
     def _cached(self, fields: Fields, hidden: Fields) -> None:
         hidden["hashes"] = [self._hash(each) for each in fields["hashes"]]
 
@@ -99,6 +103,7 @@ _CHANGES: Final[dict[str, Callable[[EventRedactor, Fields, Fields], None]]] = {
     "token": EventRedactor._token,
     "prefix_matched": EventRedactor._matched,
     "branched": EventRedactor._branched,
+    "logits_changed": EventRedactor._logits_changed,
     "cached": EventRedactor._cached,
     "kept_private": EventRedactor._kept_private,
 }

@@ -19,7 +19,7 @@ KEPT: Final = frozenset(
         "recompute_tokens", "batch", "budget", "parent", "created", "child", "at", "twin", "position", "draw",
         "detail", "output_tokens", "need", "limit", "started_ns", "plan_ns", "forward_ns", "sample_ns",
         "commit_ns", "ended", "at_position", "prompt_tokens", "changed",
-        "intervened", "recomputed_tokens", "replayed_steps",
+        "intervened", "plugin", "hook", "why", "eviction", "recomputed_tokens", "replayed_steps",
         # reasons
         "code", "used", "free", "evictable", "running", "victim", "block_size", "evicted_step", "others",
         # sampling settings

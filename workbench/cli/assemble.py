@@ -24,31 +24,37 @@ from engine.text import OutputText, Tokenizer
 from engine.text.chat import ChatTemplate
 from engine.text.convert import load_tokenizer
 from engine.workload import Feeder, check_workload
-from sessions.header import Header, ModelShape
+from sessions.header import Header, ModelShape, PluginUsed
 from sessions.reader import Session
 from sessions.recorder import Recorder
 from sessions.timeline import SessionTimeline
 from workbench.cli import VERSION
 from workbench.cli.errors import CommandError
+from workbench.cli.plugging import plugged_in, used
 
 TOKENIZER = "tokenizer.json"
 
 
-def open_session(command: pr.Open, announce: Announce) -> Opened:
+def open_session(command: pr.Open, announce: Announce, plugin_files: Sequence[Path] = ()) -> Opened:
     """Load the model and start the recording that `command` asks for, its workload checked and queued.
 
+    `plugin_files` have plugins that are not installed.
     Raises one of the errors of `workbench.cli.errors.is_bad_input`; there is no session file then.
     """
     folder = Path(command.model)
     announce(pr.Loading(doing="reading the tokenizer"))
     encode = Encoder(folder)
     options = command.options if command.resume is None else _recorded_options(command.resume, folder)
-    recording = _Recording(command, folder, encode)
+    plugged, plugs = plugged_in(options.plugins, plugin_files)
+    recording = _Recording(command, folder, encode, used(plugged))
     announce(pr.Loading(doing="loading the weights"))
-    engine = load(folder, options, recording.start, encode.stop_strings, recording.timeline)
+    engine = load(folder, options, recording.start, encode.stop_strings, recording.timeline, plugs)
     if command.resume is not None:
         announce(pr.Loading(doing=f"computing the KV of step {command.resume.step} again"))
         engine.rewind(command.resume.step, command.resume.branch)
+    else:
+        for failure in tuple(plugs.disabled.values()):
+            engine.disable_plugin(failure)
     return Opened(
         engine=engine,
         encode=encode,
@@ -94,6 +100,7 @@ class _Recording:
     command: pr.Open
     folder: Path
     encode: Encoder
+    plugins: tuple[PluginUsed, ...] = ()
     started: Recorder | None = None
 
     @property
@@ -117,7 +124,7 @@ class _Recording:
         )
         self.started = Recorder(
             path,
-            _header(self.folder, self.command.options, executor),
+            _header(self.folder, self.command.options, executor, self.plugins),
             _tokenizer_json(self.folder),
             force=self.command.force,
         )
@@ -134,7 +141,9 @@ def _recorded_options(resume: pr.Resume, folder: Path) -> EngineOptions:
     return msgspec.structs.replace(header.options, kv_blocks=header.num_blocks)
 
 
-def _header(folder: Path, options: EngineOptions, executor: TorchExecutor) -> Header:
+def _header(
+    folder: Path, options: EngineOptions, executor: TorchExecutor, plugins: tuple[PluginUsed, ...]
+) -> Header:
     hashes: Fingerprint = fingerprint(folder)
     return Header(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -154,6 +163,7 @@ def _header(folder: Path, options: EngineOptions, executor: TorchExecutor) -> He
         shape=_shape(executor),
         machine=this_machine(),
         eos_ids=executor.decoder.config.eos_ids,
+        plugins=plugins,
     )
 
 

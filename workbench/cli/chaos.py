@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engine.params import EngineOptions
+from engine.plugs import Plugs
 from engine.protocol import RequestText
 from engine.workload import Feeder, WorkloadError, check_workload
 from workbench.cli import demo
@@ -19,6 +20,7 @@ from workbench.cli.flags import EngineFlags, SamplingFlags
 from workbench.cli.folders import DEFAULT_MODEL
 from workbench.cli.model_finder import resolve_model
 from workbench.cli.order import settle
+from workbench.cli.plugging import plugged_in
 from workbench.cli.progress import Progress, progress_bar
 from workbench.cli.requests import read_requests
 from workbench.cli.torch_threads import wait_passively
@@ -50,12 +52,13 @@ def run_rounds(
         say("no --prompt and no --workload: running the demo's requests")
     base = demo.OPTIONS if shows_demo and model is None else EngineOptions()
     options = msgspec.structs.replace(settle(folder, engine.options(base)), capture=())
+    plugs = plugged_in(options.plugins, engine.plugin_files)[1]
     wait_passively()
     from engine.engine import StepFailedError
 
     with progress_bar("running under chaos", "rounds") as progress:
         try:
-            result = _Runs(folder, options, requests).all(rounds, progress)
+            result = _Runs(folder, options, requests, plugs).all(rounds, progress)
         except WorkloadError as error:
             raise CommandError(f"{workload}: {error}" if workload else str(error)) from error
         except StepFailedError as error:
@@ -68,14 +71,16 @@ def run_rounds(
 class _Runs:
     """Runs of one workload on one model, loaded once, each with an engine and an empty cache of its own."""
 
-    def __init__(self, folder: Path, options: EngineOptions, requests: Sequence[RequestText]) -> None:
+    def __init__(
+        self, folder: Path, options: EngineOptions, requests: Sequence[RequestText], plugs: Plugs
+    ) -> None:
         from engine.load import load
         from workbench.cli.assemble import Encoder
 
         self.options = options
         self._requests = requests
         self._encode: Encoder = Encoder(folder)
-        self._first: Engine = load(folder, options, stop_strings=self._encode.stop_strings)
+        self._first: Engine = load(folder, options, stop_strings=self._encode.stop_strings, plugs=plugs)
         check_workload(requests, self._first, self._encode)
 
     def all(self, rounds: int, progress: Progress) -> ChaosResult:
@@ -117,4 +122,6 @@ class _Runs:
 
         first = self._first
         blocks = first.state.blocks.num_blocks
-        return Engine(first.executor, first.limits, blocks, self.options, None, self._encode.stop_strings)
+        return Engine(
+            first.executor, first.limits, blocks, self.options, None, self._encode.stop_strings, plugs=first.plugs
+        )

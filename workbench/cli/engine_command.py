@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from workbench.cli.folders import ROOT
 
 COMMAND = "_engine"
 
 
-def engine_command() -> list[str]:
-    """The command line that starts an engine process."""
-    return [sys.executable, str(ROOT / "main.py"), COMMAND]
+def engine_command(plugin_files: Sequence[Path] = ()) -> list[str]:
+    """The command line that starts an engine process; `plugin_files` have plugins that are not installed."""
+    files = [str(path.resolve()) for path in plugin_files]
+    return [sys.executable, str(ROOT / "main.py"), COMMAND, *files]

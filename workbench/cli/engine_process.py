@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import BinaryIO
 
 from engine import protocol as pr
@@ -12,8 +15,8 @@ from workbench.cli.errors import CommandError, is_bad_input, one_line
 from workbench.cli.torch_threads import wait_passively
 
 
-def serve_engine() -> int:
-    """Serve one client until it closes the channel; the exit code.
+def serve_engine(plugin_files: Sequence[Path] = ()) -> int:
+    """Serve one client until it closes the channel; the exit code. `plugin_files` may be asked for by name.
 
     Signals that a terminal sends to everything in it are left to the client: when it goes, so does the
     channel, and the engine finishes its step and closes the session.
@@ -21,7 +24,7 @@ def serve_engine() -> int:
     for unwanted in (signal.SIGINT, signal.SIGHUP):
         signal.signal(unwanted, signal.SIG_IGN)
     commands, answers = _take_channel()
-    return serve(_open_session, commands, answers)
+    return serve(partial(_open_session, plugin_files), commands, answers)
 
 
 def _take_channel() -> tuple[BinaryIO, BinaryIO]:
@@ -37,13 +40,13 @@ def _take_channel() -> tuple[BinaryIO, BinaryIO]:
     return commands, answers
 
 
-def _open_session(command: pr.Open, announce: Announce) -> Opened:
+def _open_session(plugin_files: Sequence[Path], command: pr.Open, announce: Announce) -> Opened:
     announce(pr.Loading(doing="loading torch"))
     wait_passively()
     from workbench.cli.assemble import open_session
 
     try:
-        return open_session(command, announce)
+        return open_session(command, announce, plugin_files)
     except Exception as error:
         if not is_bad_input(error):
             raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
@@ -52,9 +53,12 @@ class EngineFlags:
     chunked_prefill: Annotated[bool | None, _engine("Spread long prompts over steps.", "on")] = None
     prefix_cache: Annotated[bool | None, _engine("Keep the KV of prefixes and reuse it.", "on")] = None
     policy: Annotated[
-        Literal["fcfs", "lpm"] | None, _engine("Admit first come first, or longest prefix match first.", "fcfs")
+        str | None,
+        _engine("Admit first come first (fcfs), longest prefix match first (lpm), or as a plugin says.", "fcfs"),
     ] = None
-    eviction: Annotated[Literal["lru"] | None, _engine("What leaves the cache first.", "lru")] = None
+    eviction: Annotated[str | None, _engine("What leaves the cache first: lru, or as a plugin says.", "lru")] = (
+        None
+    )
     seed: Annotated[int | None, _number(_engine("Seed of the requests that have none.", "0"))] = None
     threads: Annotated[int | None, _number(_engine("Threads of the forward pass.", "one a core"))] = None
     invariant: Annotated[
@@ -74,11 +78,32 @@ class EngineFlags:
         ),
     ] = None
 
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|FILE.py[=OPTIONS]",
+            help="Switch a plugin on (repeatable); its options as in NAME=key:value,flag.",
+            show_default=False,
+            rich_help_panel="Engine",
+        ),
+    ] = None
+
+    @property
+    def plugin_files(self) -> tuple[Path, ...]:
+        """The plugins that are files."""
+        from workbench.cli.plugging import files_in
+
+        return files_in(self.plugin or ())
+
     def options(self, base: EngineOptions) -> EngineOptions:
         """`base` with what was given. Raises OptionError or CommandError for a value that cannot be used."""
         if self.threads is not None and self.threads > MOST_THREADS:
             raise CommandError(f"--threads is {self.threads}: it must be at most {MOST_THREADS}")
         given = _given(self)
+        if self.plugin is not None:
+            from workbench.cli.plugging import plugged_in
+
+            given["plugins"] = plugged_in(given.pop("plugin"))[0].asked
         if self.capture is not None:
             given["capture"] = tuple(self.capture)
         memory = given.pop("kv_memory", None)

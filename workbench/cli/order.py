@@ -13,6 +13,7 @@ from engine.capture import wanted
 from engine.model.checkpoint import Checkpoint, open_checkpoint
 from engine.model.config import ITEM_BYTES, ModelConfig, read_config
 from engine.params import EngineOptions
+from engine.plugs import check_policies
 from engine.protocol import Open, RequestText
 from sessions.places import Place, default_path, place_for
 from workbench.cli.errors import CommandError
@@ -55,6 +56,7 @@ def settle(folder: Path, options: EngineOptions, spare_cores: int = 0) -> Engine
     """
     config, checkpoint = _check_model(folder)
     wanted(options.capture, config.layers)
+    check_policies(options)
     options = _settled(options, checkpoint, spare_cores)
     _check_memory(config, checkpoint, options)
     return options

@@ -11,6 +11,7 @@ from pathlib import Path
 from engine.engine import StepFailedError
 from engine.host import Opened
 from engine.params import EngineOptions
+from engine.plug_guard import PluginFailedError
 from engine.protocol import Loading, Message, Open
 from engine.workload import WorkloadError
 from workbench.cli.console import print_json, say
@@ -54,7 +55,7 @@ def record_requests(
     if warning:
         say(warning)
     try:
-        run = record(order, script, ScriptOutput(json))
+        run = record(order, script, ScriptOutput(json), engine.plugin_files)
     except WorkloadError as error:
         raise CommandError(f"{workload}: {error}" if workload else str(error)) from error
     result = read_result(run.session, run.seconds)
@@ -83,9 +84,14 @@ class Recorded:
     assertion_failed: bool = False
 
 
-def record(order: Open, script: Script | None = None, output: ScriptOutput | None = None) -> Recorded:
+def record(
+    order: Open,
+    script: Script | None = None,
+    output: ScriptOutput | None = None,
+    plugin_files: Sequence[Path] = (),
+) -> Recorded:
     """Run `order` to its end, or until the user interrupts; its session is closed either way."""
-    opened = _open(order)
+    opened = _open(order, plugin_files)
     try:
         if script is not None:
             return _run_script(opened, script, output or ScriptOutput(json=False))
@@ -95,11 +101,19 @@ def record(order: Open, script: Script | None = None, output: ScriptOutput | Non
         opened.engine.close()
 
 
-def _open(order: Open) -> Opened:
+def _open(order: Open, plugin_files: Sequence[Path]) -> Opened:
     wait_passively()
     from workbench.cli.assemble import open_session
 
-    return open_session(order, _narrate)
+    opened = open_session(order, _narrate, plugin_files)
+    opened.engine.plugs.when_disabled = _tell_disabled
+    for failure in opened.engine.plugs.disabled.values():
+        _tell_disabled(failure)
+    return opened
+
+
+def _tell_disabled(failure: PluginFailedError) -> None:
+    say(f"{failure}; it is disabled, and the run goes on without it")
 
 
 def _narrate(message: Message) -> None:

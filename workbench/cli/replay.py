@@ -8,7 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from engine.events import PluginDisabled
 from engine.params import EngineOptions
+from engine.plugs import Plugs
 from sessions.header import TOKENIZER, Header
 from sessions.reader import Session
 from sessions.replay import RecordTimeline, Said, replay
@@ -17,6 +19,7 @@ from sessions.replay_difference import Difference
 from workbench.cli.console import print_json
 from workbench.cli.errors import DONE, FAILED, CommandError
 from workbench.cli.model_finder import resolve_model
+from workbench.cli.plugging import plugged_as_recorded
 from workbench.cli.progress import Progress, progress_bar
 from workbench.cli.session_names import resolve_session
 from workbench.cli.torch_threads import wait_passively
@@ -42,16 +45,22 @@ class Replayed(msgspec.Struct, frozen=True):
     without_logits: int = 0
 
 
-def replay_session(name: str, model: str | None, threads: int | None, json: bool) -> int:
-    """Run a session again, print what came of it, and return the exit code: 1 where it differs."""
+def replay_session(
+    name: str, model: str | None, threads: int | None, json: bool, plugins: Sequence[str] = ()
+) -> int:
+    """Run a session again, print what came of it, and return the exit code: 1 where it differs.
+
+    `plugins` name files with plugins that it ran with and that are not installed.
+    """
     with Session.open(resolve_session(name)) as session:
         if session.redacted:
             raise CommandError(f"{name}: its text was taken out, and with it what a replay would feed in")
         folder = _folder(session.header, model)
         options = _options(session.header, threads)
+        plugs = _plugs(session, plugins)
         wait_passively()
         with progress_bar("replaying", "steps") as progress:
-            result = _replay(session, folder, options, progress)
+            result = _replay(session, folder, options, plugs, progress)
     print_json(result) if json else _print(result)
     return DONE if result.identical else FAILED
 
@@ -82,12 +91,22 @@ def _options(header: Header, threads: int | None) -> EngineOptions:
     return kept if threads is None else msgspec.structs.replace(kept, threads=threads)
 
 
-def _replay(session: Session, folder: Path, options: EngineOptions, progress: Progress) -> Replayed:
+def _plugs(session: Session, plugins: Sequence[str]) -> Plugs:
+    """The plugins of the run; it ran without a weight transform that failed when it was loaded."""
+    plugs = plugged_as_recorded(session.header, plugins)[1]
+    for row in session.events_of_step(0):
+        event = row.event
+        if isinstance(event, PluginDisabled) and event.hook == "prepare_weights":
+            plugs.transform = None
+    return plugs
+
+
+def _replay(session: Session, folder: Path, options: EngineOptions, plugs: Plugs, progress: Progress) -> Replayed:
     from engine.load import load
     from workbench.cli.assemble import Encoder, kernel_of, this_machine
 
     said, timeline = Said(), RecordTimeline(session)
-    engine = load(folder, options, lambda _executor: said, Encoder(folder).stop_strings, lambda: timeline)
+    engine = load(folder, options, lambda _executor: said, Encoder(folder).stop_strings, lambda: timeline, plugs)
     because = _unlike(session.header, this_machine(), kernel_of(engine), options)
     comparison = Comparison(TOLERANCE[session.header.dtype] if because else None)
     total, steps = session.count_rows("steps"), 0

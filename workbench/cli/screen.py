@@ -55,7 +55,7 @@ def run_live(
     from workbench.source import Live
 
     live = Live(
-        command=engine_command(),
+        command=engine_command(engine.plugin_files),
         model=Path(order.model),
         session=Path(order.session),
         options=order.options,

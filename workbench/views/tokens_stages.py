@@ -84,9 +84,12 @@ class Pipeline:
     @cached_property
     def stages(self) -> tuple[StageColumn, ...]:
         return tuple(
-            StageColumn(NAMES[each.stage], _setting(each.stage, each.setting), each.kept, each.stage in FILTERS)
+            StageColumn(
+                NAMES.get(each.stage, each.stage), _setting(each.stage, each.setting), each.kept,
+                each.stage in FILTERS,
+            )
             for each in self.details.stages
-        )
+        )  # fmt: skip
 
     @cached_property
     def rows(self) -> tuple[Candidate, ...]:
@@ -190,7 +193,7 @@ def order(details: TokenDetails) -> list[int]:
 
 
 def _setting(stage: Stage, setting: float) -> str:
-    return f"×{setting:g}" if stage == "logit_bias" else f"{setting:g}"
+    return f"×{setting:g}" if stage == "logit_bias" or stage not in NAMES else f"{setting:g}"
 
 
 __all__ = ["NAMES", "Candidate", "Cell", "Pipeline", "StageColumn", "order"]
