@@ -85,6 +85,8 @@ async def test_a_stop_before_the_forward_pass_says_that_nothing_ran(tmp_path: Pa
         await until(pilot, lambda: app.engine.stop is not None)
         await settle(pilot)
         assert "planned, not run" in app.query_one("#header", OneLine).text()
+        await press(pilot, "F")
+        assert "a step is under way" in screen_text(app)
         before = app.scene.record.last_step
         await press(pilot, "n")
         await until(pilot, lambda: app.scene.record.last_step == before + 1)

@@ -58,6 +58,14 @@ class EngineStatus:
         return self.why_no_look
 
     @property
+    def why_no_change(self) -> str | None:
+        """Why nothing can be changed now; a step that is planned is finished or given up first."""
+        if self.why_not is not None:
+            return self.why_not
+        halted = self.inside is not None or (self.stop is not None and self.stop.when == "planned")
+        return "a step is under way: c goes on, :finish ends it, :abandon gives it up" if halted else None
+
+    @property
     def why_no_look(self) -> str | None:
         """Why it cannot inspect anything now, in one sentence; None when it can."""
         if self.state == "none":

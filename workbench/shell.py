@@ -70,7 +70,9 @@ class Shell:
             return "nothing has been recorded yet"
         if line.where not in ("run", "change"):
             return None
-        return why_no_going(app) or (forks.why_other_branch(app) if line.where == "change" else None)
+        if (why := why_no_going(app)) is not None or line.where == "run":
+            return why
+        return forks.why_under_way(app) or forks.why_other_branch(app)
 
     def _is_for_record(self, line: Line) -> bool:
         """Values of the past, and points where there is no engine to keep them."""

@@ -34,7 +34,8 @@ def ask_fork(app: WorkbenchApp, hint: ForkHint) -> None:
     if parent is None:
         app.say(f"there is no request {chosen.request} in branch {record.branch} to fork", problem=True)
         return
-    position = hint.position if hint.position is not None else chosen.position
+    chosen_at = chosen.position if chosen.position is not None else _newest(app, parent)
+    position = hint.position if hint.position is not None else chosen_at
     hint = ForkHint(position, hint.token, hint.params, hint.stages)
 
     def choices(at: int) -> Sequence[Choice]:
@@ -43,6 +44,11 @@ def ask_fork(app: WorkbenchApp, hint: ForkHint) -> None:
     app.push_screen(
         ForkBox(parent, hint, choices, record.session.vocabulary.decode, lambda *asked: send(app, *asked))
     )
+
+
+def _newest(app: WorkbenchApp, parent: Parent) -> int:
+    """The position of the token that was chosen last at the moment, or of the first that will be."""
+    return max(app.scene.moment.token_count(parent.request) - 1, parent.prompt_tokens)
 
 
 def parent_of(record: Record, request: str | None) -> Parent | None:
@@ -96,11 +102,16 @@ def send(app: WorkbenchApp, fork: ForkText, answered: Callable[[str | None], Non
 
 
 def why_no_fork(app: WorkbenchApp) -> str | None:
-    if (why := why_no_going(app)) is not None:
+    if (why := why_no_going(app) or why_under_way(app)) is not None:
         return why
     if app.selection.request is None:
         return "no request is selected"
     return why_other_branch(app)
+
+
+def why_under_way(app: WorkbenchApp) -> str | None:
+    """Why nothing can be changed in the middle of a step."""
+    return None if app.engine.state == "looking" else app.engine.why_no_change
 
 
 def why_other_branch(app: WorkbenchApp) -> str | None:
@@ -174,7 +185,7 @@ def ask_policy(app: WorkbenchApp) -> None:
 
 
 def _why_no_change(app: WorkbenchApp) -> str | None:
-    return app.engine.why_not or why_other_branch(app)
+    return app.engine.why_no_change or why_other_branch(app)
 
 
 FORKS: tuple[Action[WorkbenchApp], ...] = (

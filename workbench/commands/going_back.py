@@ -10,6 +10,7 @@ from engine import protocol as pr
 from engine.change_wording import exact_cost, rewind_cost
 from engine.wording import sentence
 from workbench.actions import Action
+from workbench.commands.forks import why_under_way
 from workbench.commands.going_on import ask_to_go_on, why_no_going
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def rewind(app: WorkbenchApp, branch: int, step: int, *, exact: bool) -> None:
 
 
 def why_no_rewind(app: WorkbenchApp) -> str | None:
-    if (why := why_no_going(app)) is not None:
+    if (why := why_no_going(app) or why_under_way(app)) is not None:
         return why
     if app.clock.live and app.engine.state != "looking":
         return "this is where the engine stands: [ or g goes to a step of the past first"
