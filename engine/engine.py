@@ -227,7 +227,7 @@ class Engine(Forced):
         self.begun = None
         return self._commit(begun.plan, begun.job, outcome, begun.started_ns, begun.plan_ns)
 
-    def abandon(self, error: str = "abandoned", ended: tuple[str, ...] = ()) -> None:
+    def abandon(self, error: str = ev.ABANDONED, ended: tuple[str, ...] = ()) -> None:
         """Give up the step under way: it is rolled back, and its requests but `ended` wait again."""
         assert self.begun is not None
         self._fail(error, ended)

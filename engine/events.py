@@ -21,6 +21,8 @@ SCHEMA_VERSION = 2
 
 Phase = Literal["prefill", "decode"]
 Change = Literal["token", "params", "prompt", "stages"]
+ABANDONED = "abandoned"
+"""The error of a step that a person gave up, which is no failure of its requests."""
 BY_HAND = ""
 """Stands for a request where a person asked, and no request did."""
 

@@ -23,7 +23,7 @@ from engine.kv.blocks import COLUMNS
 from engine.kv.ghosts import Ghosts, PackedGhosts
 from engine.kv.nodes import Nodes, PackedNodes
 from engine.kv.radix import RadixTree
-from engine.params import Policy, SamplingParams
+from engine.params import SamplingParams
 from engine.reasons import AwaitsPrefill, BehindOlder, WaitReason
 from engine.state import Request, RequestState, State, Totals
 

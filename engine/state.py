@@ -148,7 +148,7 @@ class State:
         siblings = map(self.requests.get, sibling_ids(request.id, request.samples))
         return [other for other in siblings if other is not None and other.leader == request.id]
 
-    def roll_back(self, ended: Sequence[str] = ()) -> None:
+    def roll_back(self, ended: Sequence[str] = (), *, failed: bool = True) -> None:
         """Undo what a step without commit could have written: its requests wait again, or end.
 
         Blocks that were in the tree before the step keep what they cache: no step writes into those.
@@ -159,7 +159,7 @@ class State:
             if request is None:
                 continue
             self._release_table(request)
-            request.failures += 1
+            request.failures += failed
             if request.id in ended:
                 self._forget(request)
             else:
@@ -325,7 +325,7 @@ class State:
         self.batch = ()
 
     def _step_failed(self, event: ev.StepFailed) -> None:
-        self.roll_back(event.ended)
+        self.roll_back(event.ended, failed=event.error != ev.ABANDONED)
 
     # -- moves between queues ------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine import events as ev
 from engine import keyframe
-from engine.engine import Engine
+from engine.engine import Engine, StepFailedError
 from engine.forking import ForkSpec
 from engine.ids import request_of
 from engine.kv.dropping import HeldBlockError
@@ -246,5 +246,21 @@ def test_nothing_is_changed_while_a_step_is_under_way() -> None:
     engine.abandon()
     assert engine.state.requests["1"].state == "WAITING"
     assert begun.plan.step == 1
+    engine.run()
+    assert list(engine.tokens.tokens_of("1"))[3:] == expected_output(range(3), 5)
+
+
+def test_a_step_that_was_given_up_is_no_failure_of_its_requests() -> None:
+    """A request ends when its steps fail twice, and this one failed once."""
+    engine, _ = engine_with_a_past(8)
+    engine.submit(spec(range(3), 5))
+    engine.begin()
+    engine.abandon()
+    executor = engine.executor
+    assert isinstance(executor, ScriptedExecutor)
+    executor.fault_at_choice = ValueError("once")
+    with pytest.raises(StepFailedError):
+        engine.step()
+    executor.fault_at_choice = None
     engine.run()
     assert list(engine.tokens.tokens_of("1"))[3:] == expected_output(range(3), 5)
