@@ -91,8 +91,12 @@ async def test_another_branch_can_be_looked_at_and_the_engine_stays(tmp_path: Pa
         assert "branch 0 ends here" in screen_text(app)
         await press(pilot, "F")
         assert "the engine stands in branch 1, and this is branch 0" in screen_text(app)
+        why = app.inspections.why_not()
+        assert why is not None
+        assert "the engine stands in branch 1" in why
         await press(pilot, "G")
         assert (app.clock.branch, app.clock.step, app.clock.live) == (1, 4, True)
+        assert app.inspections.why_not() is None
 
 
 async def test_a_step_of_an_old_branch_can_be_gone_on_from(tmp_path: Path) -> None:

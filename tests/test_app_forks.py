@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,12 @@ async def test_a_token_is_forced_in_a_fork_that_runs_beside_its_parent(tmp_path:
         assert [name.strip("▶●") or row[1] for name, *_ in table for row in [[name, *_]]] == ["1", "└4", "2", "3"]
         assert "at 9 '<7>' there" in screen_text(app)
         assert app.scene.record.token_ids("4")[9] == 7
+        await press(pilot, "V")
+        assert app.view is not None
+        assert app.view.view_name == "compare"
+        app.select(replace(app.selection, request="3", position=None))
+        await press(pilot, "V")
+        assert "request 3 is no fork, and has none" in screen_text(app)
         assert list(app.scene.record.token_ids("4")[:9]) == list(app.scene.record.token_ids("1")[:9])
 
 

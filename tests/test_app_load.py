@@ -9,9 +9,12 @@ import msgspec
 import pytest
 
 from engine import protocol as pr
+from engine.forking import ForkSpec
+from engine.interventions import Scale
 from engine.model.fingerprint import fingerprint
-from tests.recorded import DEMO_HEADER, record_demo
+from tests.recorded import DEMO_HEADER, engine_on, record_demo, writer_on
 from tests.screens import press, screen_text, settle, workbench_on
+from tests.scripted import spec
 from workbench.model_behind import ModelBehind, ModelMissingError, check_model
 from workbench.record import Record
 from workbench.source import Recorded
@@ -55,6 +58,31 @@ def test_a_recorded_request_is_given_to_the_engine_once(session: Path) -> None:
     given, first, again, _, other = sent
     assert given.request.prompt_ids == tuple(record.token_ids("2"))
     assert (first.request, again.request, other.request) == ("1", "1", "2")
+    behind.close()
+    record.close()
+
+
+def test_a_fork_with_scaled_stages_is_given_with_them(tmp_path: Path) -> None:
+    writer = writer_on(tmp_path / "scaled.wbs", DEMO_HEADER)
+    engine = engine_on(writer, DEMO_HEADER)
+    engine.submit(spec(range(6), 8))
+    engine.run(4)
+    scales = (Scale(1, "attn_out", 0.0, 1),)
+    engine.fork(ForkSpec("1", 8, scales=scales))
+    engine.run()
+    writer.close()
+    record, sent = Record.open(tmp_path / "scaled.wbs"), []
+    behind = ModelBehind(lambda: record)
+
+    def send(command: pr.Command) -> int:
+        sent.append(command)
+        return len(sent)
+
+    behind.inspect(pr.Inspect(request="2", position=9), send)
+    given, forked, look = sent
+    assert given.request.prompt_ids == tuple(record.token_ids("2"))
+    assert forked.fork == pr.ForkText("1", 7, scales=scales)
+    assert look.request == "2"
     behind.close()
     record.close()
 

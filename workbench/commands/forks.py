@@ -121,6 +121,20 @@ def why_other_branch(app: WorkbenchApp) -> str | None:
     return f"the engine stands in branch {app.desk.branches.newest}, and this is branch {app.clock.branch}"
 
 
+def why_no_family(app: WorkbenchApp) -> str | None:
+    """Why there is nobody to put the selected request beside."""
+    request = app.selection.request
+    row = None if request is None or app.desk is None else app.desk.record.request(request)
+    if row is None or app.desk is None:
+        return "no request is selected"
+    is_parent = row.arrival in app.desk.record.requests().parents().values()
+    return (
+        None
+        if row.parent is not None or is_parent
+        else f"request {request} is no fork, and has none: F makes one"
+    )
+
+
 # -- by hand -------------------------------------------------------------------------------------------
 
 
@@ -194,6 +208,10 @@ FORKS: tuple[Action[WorkbenchApp], ...] = (
         why_no_fork,
         "Another token, other settings, another end of the prompt, or a head, an MLP or a layer switched off; it"
         " runs beside its parent. In Tokens it forces the candidate under the cursor.",
+    ),
+    Action(
+        "beside", ("V",), "See a fork and its parent side by side", "Change",
+        lambda app: app.open_view("compare"), "", why_no_family, "Opens Compare, aligned by token.",
     ),
     Action(
         "preempt", ("P",), "Preempt the selected request", "Change", preempt, "", why_no_preempt,
