@@ -10,6 +10,7 @@ from sessions.reader import Session
 from tests.screens import dialog_text, press, screen_text, settle
 from tests.test_app_live import until, workbench_with_engine
 from workbench.app import WorkbenchApp
+from workbench.inspections import Look
 from workbench.messageline import MessageLine
 from workbench.oneline import OneLine
 from workbench.widgets.timeline import Flag, Timeline
@@ -156,6 +157,18 @@ async def test_bookmarks_are_kept_beside_the_session(tmp_path: Path) -> None:
         await press(pilot, "'")
         assert "there are no bookmarks" in screen_text(app)
     assert path.read_bytes() == before
+
+
+async def test_what_was_inspected_in_one_branch_says_nothing_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with workbench_with_engine(tmp_path / "run.wbs") as (app, pilot):
+        await run_steps(app, pilot, 4)
+        monkeypatch.setattr(app.inspections, "send", lambda _: 99)
+        look = Look("1", 9)
+        assert app.inspections.ask(look).state == "asked"
+        await went_back(app, pilot, 2)
+        assert app.inspections.get(look).state == "absent"
 
 
 @pytest.mark.parametrize("name", ["7", "-3"])

@@ -156,7 +156,9 @@ async def test_tokens_forces_the_candidate_under_the_cursor(tmp_path: Path) -> N
 async def test_a_request_is_preempted_by_hand(tmp_path: Path) -> None:
     async with workbench_with_engine(tmp_path / "run.wbs") as (app, pilot):
         await run_steps(app, pilot, 4)
-        await press(pilot, "P")
+        await press(pilot, "[", "P")
+        assert "this is the past" in screen_text(app)
+        await press(pilot, "G", "P")
         await until(pilot, lambda: app.scene.moment.state.requests["1"].state == "PREEMPTED")
         await settle(pilot)
         assert "request 1 is preempted; it waits" in screen_text(app)

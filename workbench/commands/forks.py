@@ -157,13 +157,12 @@ def preempt(app: WorkbenchApp) -> None:
 
 
 def why_no_preempt(app: WorkbenchApp) -> str | None:
-    if (why := _why_no_change(app)) is not None:
+    if (why := _why_not_here(app)) is not None:
         return why
     request = app.selection.request
     if request is None or app.desk is None:
         return "no request is selected"
-    live = app.desk.moment.state.running.get(request) if app.clock.live else True
-    return None if live else f"request {request} is not running"
+    return None if request in app.desk.moment.state.running else f"request {request} is not running"
 
 
 def ask_evict(app: WorkbenchApp) -> None:
@@ -182,7 +181,7 @@ def ask_evict(app: WorkbenchApp) -> None:
 
 
 def why_no_evict(app: WorkbenchApp) -> str | None:
-    if (why := _why_no_change(app)) is not None:
+    if (why := _why_not_here(app)) is not None:
         return why
     return "no block is selected" if app.selection.block is None else None
 
@@ -200,6 +199,13 @@ def ask_policy(app: WorkbenchApp) -> None:
 
 def _why_no_change(app: WorkbenchApp) -> str | None:
     return app.engine.why_no_change or why_other_branch(app)
+
+
+def _why_not_here(app: WorkbenchApp) -> str | None:
+    """Why what is on the screen cannot be changed: blocks and requests of the past are not those of now."""
+    if (why := _why_no_change(app)) is not None:
+        return why
+    return None if app.clock.live else "this is the past: G goes to where the engine stands"
 
 
 FORKS: tuple[Action[WorkbenchApp], ...] = (
