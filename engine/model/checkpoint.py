@@ -9,12 +9,12 @@ from pathlib import Path
 from engine.model.config import ModelConfig
 from engine.model.errors import ModelError, shown
 from engine.model.json_fields import read_json
+from engine.model.layouts import FLOATS, Expected
 from engine.model.safetensors_header import TensorInfo, read_header
-from engine.model.tensor_names import Shape, expected_tensors, may_be_ignored
+from engine.model.tensor_names import WEIGHT, expected_tensors, is_projection, may_be_ignored
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-FLOATS = ("F32", "BF16", "F16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class Checkpoint:
 
     def check(self, config: ModelConfig) -> None:
         """Raises `ModelError`, naming the tensor, unless this is exactly what a model of `config` needs."""
-        expected = expected_tensors(config)
-        for name, shape in expected.items():
-            self._check_tensor(name, shape)
+        expected = self._expected(config)
+        for name, wanted in expected.items():
+            self._check_tensor(name, wanted)
         unknown = [name for name in self.tensors if name not in expected and not may_be_ignored(name)]
         if unknown:
             raise ModelError(
@@ -41,18 +41,32 @@ class Checkpoint:
                 f"({len(unknown)} such tensors): leaving it out would give wrong results"
             )
 
-    def _check_tensor(self, name: str, shape: Shape) -> None:
+    def _expected(self, config: ModelConfig) -> dict[str, Expected]:
+        """Of a quantized model's projections each may be plain."""
+        expected: dict[str, Expected] = {}
+        for name, shape in expected_tensors(config).items():
+            if config.layout is None or not is_projection(name) or self.is_plain(name):
+                expected[name] = Expected(shape)
+            else:
+                expected |= config.layout.expected(name.removesuffix(WEIGHT), shape, self.tensors)
+        return expected
+
+    def is_plain(self, name: str) -> bool:
+        """Whether the folder has a tensor of this name that is a number a weight."""
+        return name in self.tensors and self.tensors[name].dtype in FLOATS
+
+    def _check_tensor(self, name: str, wanted: Expected) -> None:
         info = self.tensors.get(name)
         if info is None:
             raise ModelError(
                 f"{self.folder}: tensor {shown(name)} is missing: these are not the weights of this config"
             )
-        if info.shape != shape:
-            found = shown(list(info.shape))
-            raise ModelError(f"{self.folder}: tensor {shown(name)} is {found}, the config needs {list(shape)}")
-        if info.dtype not in FLOATS:
+        if info.shape != wanted.shape:
+            found, needed = shown(list(info.shape)), list(wanted.shape)
+            raise ModelError(f"{self.folder}: tensor {shown(name)} is {found}, the config needs {needed}")
+        if info.dtype not in wanted.dtypes:
             raise ModelError(
-                f"{self.folder}: tensor {shown(name)} is {info.dtype}: only {', '.join(FLOATS)} can run"
+                f"{self.folder}: tensor {shown(name)} is {info.dtype}: only {', '.join(wanted.dtypes)} can run"
             )
 
 

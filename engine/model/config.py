@@ -8,6 +8,7 @@ from pathlib import Path
 from engine.model.errors import ModelError
 from engine.model.families import Family, family_of
 from engine.model.json_fields import Fields, read_json
+from engine.model.layouts import Layout, read_layout
 from engine.model.rope_config import RopeConfig, read_rope
 from engine.model.windows import read_windows
 
@@ -42,6 +43,8 @@ class ModelConfig:
     dtype: str | None
     bos_ids: tuple[int, ...]
     eos_ids: tuple[int, ...]
+    layout: Layout | None = None
+    """How projections are kept in fewer bits; None where weights are plain."""
 
     def __post_init__(self) -> None:
         if self.heads % self.kv_heads:
@@ -82,8 +85,6 @@ def parse_config(fields: Fields, generation: Fields) -> ModelConfig:
     family = family_of(fields)
     if fields.text("hidden_act", "silu") not in ("silu", "swish"):
         raise fields.refuse("hidden_act", "only silu can run")
-    if "quantization_config" in fields:
-        raise ModelError(f"{fields.source}: quantized weights cannot run: use the folder of the original model")
 
     layers = fields.integer("num_hidden_layers", 32)
     heads = fields.integer("num_attention_heads", 32)
@@ -111,6 +112,7 @@ def parse_config(fields: Fields, generation: Fields) -> ModelConfig:
         dtype=_dtype(fields),
         bos_ids=_special_ids("bos_token_id", generation, fields, family.bos_ids),
         eos_ids=_special_ids("eos_token_id", generation, fields, family.eos_ids),
+        layout=read_layout(fields),
     )
 
 

@@ -9,6 +9,7 @@ Shape = tuple[int, ...]
 EMBED = "model.embed_tokens.weight"
 FINAL_NORM = "model.norm.weight"
 LM_HEAD = "lm_head.weight"
+WEIGHT = ".weight"
 
 
 def layer_prefix(layer: int) -> str:
@@ -46,6 +47,11 @@ def expected_tensors(config: ModelConfig) -> dict[str, Shape]:
     for layer in range(config.layers):
         shapes |= {layer_prefix(layer) + name: shape for name, shape in layer_tensors(config).items()}
     return shapes
+
+
+def is_projection(name: str) -> bool:
+    """Whether it names the weight of a projection."""
+    return name.endswith("_proj.weight") or name == LM_HEAD
 
 
 def may_be_ignored(name: str) -> bool:
