@@ -10,8 +10,9 @@ import typer
 
 from workbench.cli import VERSION
 from workbench.cli.boundary import run_command
-from workbench.cli.export_flags import ExportFlags, ExportFormat
+from workbench.cli.export_flags import FORMAT_NAMES, ExportFlags
 from workbench.cli.flags import EngineFlags, SamplingFlags, spread
+from workbench.cli.plugin_help import WithPlugins
 
 app = typer.Typer(
     name="workbench",
@@ -24,7 +25,9 @@ app = typer.Typer(
 sessions_app = typer.Typer(help="Recorded sessions on this machine.")
 models_app = typer.Typer(help="Models on this machine.")
 app.add_typer(sessions_app, name="sessions")
+plugins_app = typer.Typer(help="Plugins on this machine.")
 app.add_typer(models_app, name="models")
+app.add_typer(plugins_app, name="plugins")
 
 Model = Annotated[
     str | None,
@@ -43,6 +46,10 @@ Output = Annotated[
 Glyphs = Annotated[Literal["auto", "unicode", "ascii"], typer.Option(help="Characters to draw with.")]
 Theme = Annotated[str | None, typer.Option(help="A theme by its name.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME|FILE.py[=OPTIONS]", help="Switch a plugin on (repeatable).", show_default=False),
+]
 PluginFile = Annotated[
     list[str] | None,
     typer.Option(
@@ -58,7 +65,7 @@ def about(version: Annotated[bool, typer.Option("--version", help="Print the ver
         print(f"workbench {VERSION}")
 
 
-@app.command()
+@app.command(cls=WithPlugins)
 @spread
 def run(
     model: Model = None,
@@ -87,14 +94,15 @@ def open_(
     ] = None,
     glyphs: Glyphs = "auto",
     theme: Theme = None,
+    plugin: Plugins = None,
 ) -> None:
     """Open the workbench on a recorded session."""
     from workbench.cli.screen import Look, run_recorded
 
-    raise typer.Exit(run_recorded(session, Look(glyphs, theme), compare))
+    raise typer.Exit(run_recorded(session, Look(glyphs, theme), compare, plugin or []))
 
 
-@app.command()
+@app.command(cls=WithPlugins)
 @spread
 def record(
     model: Model = None,
@@ -157,7 +165,7 @@ def diff(
     raise typer.Exit(diff_sessions(order, json))
 
 
-@app.command()
+@app.command(cls=WithPlugins)
 @spread
 def chaos(
     model: Model = None,
@@ -198,17 +206,18 @@ def replay(
 @spread
 def export(
     session: Session,
-    to: Annotated[ExportFormat, typer.Option(help="The format.")],
+    to: Annotated[str, typer.Option(metavar="FORMAT", help=f"The format: {FORMAT_NAMES}, or a plugin's.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write; - is standard output.")],
     force: Force = False,
     json: Json = False,
+    plugin: Plugins = None,
     *,
     flags: ExportFlags,
 ) -> None:
     """Write a session, or a part of it, in a format that other tools read."""
     from workbench.cli.export import export_session
 
-    export_session(session, to, output, force, json, flags)
+    export_session(session, to, output, force, json, flags, plugin or [])
 
 
 @app.command()
@@ -288,13 +297,21 @@ def sessions_import(
     name: Annotated[
         str | None, typer.Option(help="What to call it here.", show_default="as it was called")
     ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="NAME", help="A plugin's importer.", show_default="a pack")
+    ] = None,
+    plugin: Plugins = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Put the session of a packed file among this user's."""
+    """Put the session of a packed file among this user's, or one that a plugin reads from FILE."""
+    from workbench.cli.importing import import_with
     from workbench.cli.pack import take
 
-    take(file, name, force, json)
+    if from_ is None:
+        take(file, name, force, json)
+    else:
+        import_with(file, from_, plugin or [], name, force, json)
 
 
 @models_app.command("ls")
@@ -316,6 +333,39 @@ def models_show(model: Model = None, json: Json = False) -> None:
     from workbench.cli.models import show_model
 
     show_model(model, json)
+
+
+@plugins_app.command("ls")
+def plugins_ls(json: Json = False) -> None:
+    """List the plugins that are installed, and those that ship with the project."""
+    from workbench.cli.plugins import list_plugins
+
+    list_plugins(json)
+
+
+@plugins_app.command("show")
+def plugins_show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name from `plugins ls`, or a file.")],
+    json: Json = False,
+) -> None:
+    """Say what a plugin brings, and which options it takes."""
+    from workbench.cli.plugins import show_plugin
+
+    show_plugin(name, json)
+
+
+@plugins_app.command("new")
+def plugins_new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The folder to write.", show_default="NAME, here")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write a small plugin that works, as a package with a test."""
+    from workbench.cli.plugins import new_plugin
+
+    new_plugin(name, output, json)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from engine import protocol as pr
 from engine.debug.changing import Means
 from engine.debug.hosting import HostedDebugger, debugger_on
 from engine.engine import Engine
+from engine.plug_guard import PluginFailedError
 from engine.stage_walk import StageWalk
 from engine.workload import Encode, EncodeText, Feeder, to_fork, to_spec
 
@@ -165,11 +166,18 @@ class Host:
                 self._change(lambda: self._engine.preempt(request))
             case pr.Evict(block=block):
                 self._change(lambda: self._engine.evict(block))
+            case pr.DisablePlugin():
+                self._change(lambda: self._disable_plugin(command))
             case pr.SetPolicy(policy=policy):
                 self._change(lambda: self._engine.set_policy(policy))
             case _:
                 raise ValueError(f"{type(command).__name__} is not possible now")
         return pr.Reply(id=command.id)
+
+    def _disable_plugin(self, command: pr.DisablePlugin) -> None:
+        if command.plugin not in self._engine.plugs.disabled:
+            failure = PluginFailedError(command.plugin, command.hook, command.why, command.message)
+            self._engine.disable_plugin(failure)
 
     def _do(self, command: pr.Do) -> pr.Done:
         """Carry out a line of the debugger's language."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+import msgspec
+
 from engine import admission
 from engine.changed_logits import Changed, Processed
 from engine.events import PluginDisabled
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Row = npt.NDArray[np.float32]
+
+
+class NoOptions(msgspec.Struct, frozen=True):
+    """The options of a plugin that has none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,9 +76,9 @@ class WeightTransform(Protocol):
     def prepare_weights(self, folder: Path, dtype: str) -> Callable[..., Any]:
         """Called once, before the weights of the model in `folder` are loaded; there is no deadline.
 
-        What it returns, an `engine.model.projection.MakeProjection`, is called for every projection in turn with its `Place`, the weight [out, in] and the
-        bias [out] or None, both in `dtype`, and returns an `engine.model.projection.Projection`, which computes
-        `x [rows, in] -> [rows, out]`.
+        What it returns, an `engine.model.projection.MakeProjection`, is called for every projection in turn with
+        its `Place`, the weight [out, in] and the bias [out] or None, both in `dtype`, and returns an
+        `engine.model.projection.Projection`, which computes `x [rows, in] -> [rows, out]`.
         """
         ...
 

@@ -54,6 +54,23 @@ class Panel(Protocol):
 
 
 @runtime_checkable
+class View(Protocol):
+    """A view made with Textual, as the workbench's own are; a panel is easier, and enough for text.
+
+    Views run in the screen's process. One that raises ends the screen, as one of our own would; the session
+    is closed all the same.
+    """
+
+    name: str
+    title: str
+    question: str
+
+    def load_view(self) -> type:
+        """Called when the view is first needed. Returns a subclass of `workbench.view.View`."""
+        ...
+
+
+@runtime_checkable
 class Command(Protocol):
     """A command on the `:` line and in the palette.
 

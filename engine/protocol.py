@@ -13,6 +13,7 @@ import msgspec
 from engine.debug.said import PointInfo, Shown, Stop
 from engine.interventions import Scale
 from engine.params import EngineOptions, Policy, SamplingParams
+from engine.plug_guard import Why
 from engine.stage_report import Part, Passed, Source, Standing, Values, Window
 
 MAX_FRAME_BYTES = 1 << 30
@@ -126,6 +127,15 @@ class SetPolicy(Message, frozen=True):
     """Admit requests in another order from the next step on."""
 
     policy: Policy
+
+
+class DisablePlugin(Message, frozen=True):
+    """A hook of a plugin failed on the screen: ask that plugin no more, and record it."""
+
+    plugin: str
+    hook: str
+    why: Why
+    message: str
 
 
 class Step(Message, frozen=True):
@@ -242,6 +252,7 @@ Command: TypeAlias = (
     | Preempt
     | Evict
     | SetPolicy
+    | DisablePlugin
     | Step
     | Run
     | Pause

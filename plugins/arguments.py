@@ -97,18 +97,19 @@ def options_of(kind: type[msgspec.Struct]) -> list[Option]:
 
 def _default(field: msgspec.structs.FieldInfo) -> str:
     if field.default is not msgspec.NODEFAULT:
-        return _value(field.default)
+        return value(field.default)
     if field.default_factory is not msgspec.NODEFAULT:
-        return _value(field.default_factory())
+        return value(field.default_factory())
     return "required"
 
 
-def _value(value: Any) -> str:
-    if value is None or value in ("", (), []):
+def value(of: Any) -> str:
+    """An option's value as people read it."""
+    if of is None or of in ("", (), []):
         return "none"
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    if isinstance(of, bool):
+        return "on" if of else "off"
+    return ",".join(map(str, of)) if isinstance(of, tuple | list) else str(of)
 
 
 def _description(kind: Any) -> str:

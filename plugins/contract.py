@@ -11,19 +11,15 @@ from engine.admission import SchedulingPolicy, Waits
 from engine.changed_logits import Changed
 from engine.kv.eviction import EvictionPolicy
 from engine.plug_guard import ContractError
-from engine.plugs import LogitsProcessor, LogitsRow, WeightTransform
+from engine.plugs import LogitsProcessor, LogitsRow, NoOptions, WeightTransform
 from engine.plugs_files import Exporter, Imported, Importer, Recording
-from engine.plugs_screen import Command, Panel, Seen
+from engine.plugs_screen import Command, Panel, Seen, View
 
 __all__ = [
     "CAPABILITIES", "Changed", "Command", "ContractError", "EvictionPolicy", "Exporter", "Imported", "Importer",
     "LogitsProcessor", "LogitsRow", "NoOptions", "Panel", "Plugin", "Recording", "SchedulingPolicy", "Seen",
-    "Waits", "WeightTransform",
+    "View", "Waits", "WeightTransform",
 ]  # fmt: skip
-
-
-class NoOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Of a plugin that has none."""
 
 
 class Plugin(Protocol):
@@ -56,6 +52,7 @@ CAPABILITIES: Final[dict[str, tuple[str, type]]] = {
     "logits processor": ("process_logits", LogitsProcessor),
     "weight transform": ("prepare_weights", WeightTransform),
     "panel": ("panel_lines", Panel),
+    "view": ("load_view", View),
     "command": ("run_command", Command),
     "exporter": ("write_export", Exporter),
     "importer": ("read_import", Importer),

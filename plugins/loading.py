@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from engine import admission
 from engine.details import STAGES
 from engine.kv import eviction
@@ -34,6 +36,7 @@ class Loaded:
     found: Found
     plugin: Any
     arguments: str
+    options: msgspec.Struct
     capabilities: tuple[Capability, ...]
 
     @property
@@ -79,9 +82,8 @@ def _add(plugged: Plugged, loaded: Loaded) -> None:
         for made in loaded.capabilities:
             for before in other.capabilities:
                 if made.kind == before.kind and (made.name == before.name or made.kind == "weight transform"):
-                    raise PluginError(
-                        f"plugins {other.name} and {loaded.name} both bring the {made.kind} {made.name}: use one"
-                    )
+                    what = f"a {made.kind} {made.name}" if made.name == before.name else f"a {made.kind}"
+                    raise PluginError(f"both {other.name} and {loaded.name} bring {what}: use one of them")
     plugged.plugins.append(loaded)
 
 
@@ -110,7 +112,7 @@ def configure(found: Found, plugin: Any, arguments: str) -> Loaded:
     if not found.built_in:
         for made in capabilities:
             _check_name(plugin.name, made)
-    return Loaded(found, plugin, arguments, capabilities)
+    return Loaded(found, plugin, arguments, options, capabilities)
 
 
 def _capabilities(plugin: str, thing: Any) -> list[Capability]:

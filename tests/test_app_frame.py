@@ -164,7 +164,7 @@ async def test_every_action_has_its_own_keys_and_is_in_help_and_palette(session:
 async def test_views_do_not_take_the_frames_keys() -> None:
     taken = {key for action in COMMANDS for key in action.keys}
     for view in VIEWS:
-        assert not taken & {key for action in view.load().actions for key in action.keys}, view.title
+        assert not taken & {key for action in view.load_view().actions for key in action.keys}, view.title
 
 
 async def test_the_palette_does_what_the_key_does(session: Path) -> None:

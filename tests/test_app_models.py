@@ -141,7 +141,7 @@ def test_selecting_the_same_again_is_no_news(desk: Desk) -> None:
 # -- views as text -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [spec.load() for spec in VIEWS], ids=lambda kind: kind.title)
+@pytest.mark.parametrize("kind", [spec.load_view() for spec in VIEWS], ids=lambda kind: kind.title)
 @pytest.mark.parametrize("width", [60, 120])
 def test_every_view_has_a_headless_twin(desk: Desk, kind: type, width: int) -> None:
     for step in (0, 12, desk.record.last_step):
@@ -255,7 +255,7 @@ def test_without_an_engine_an_inspection_says_why_not() -> None:
 
 @pytest.mark.parametrize("spec", VIEWS, ids=lambda spec: spec.title)
 def test_a_tab_says_what_its_view_says(spec: ViewSpec) -> None:
-    view = spec.load()
+    view = spec.load_view()
     assert (view.number, view.view_name, view.title, view.question) == (
         spec.number, spec.name, spec.title, spec.question,
     )  # fmt: skip

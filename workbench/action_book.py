@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench.actions import Action, shown_key
 from workbench.commands import COMMANDS
+from workbench.commands.added import added_actions
 from workbench.views.registry import VIEWS
 
 if TYPE_CHECKING:
@@ -31,14 +32,18 @@ class ActionBook:
 
     def find(self, action_id: str) -> Action[Any] | None:
         """An action of the app by its id; None for one of a view."""
-        return next((action for action in COMMANDS if action.id == action_id), None)
+        return next((action for action in self._all_of_app() if action.id == action_id), None)
 
     def owner(self, action_id: str) -> str | None:
         """The view that has an action."""
-        return next((spec.name for spec in VIEWS if action_id in _ids(spec.load().actions)), None)
+        return next((spec.name for spec in VIEWS if action_id in _ids(spec.load_view().actions)), None)
 
     def of_app(self) -> Iterator[Entry]:
-        return (self._entry(action, action.why_not(self._app)) for action in COMMANDS)
+        return (self._entry(action, action.why_not(self._app)) for action in self._all_of_app())
+
+    def _all_of_app(self) -> tuple[Action[WorkbenchApp], ...]:
+        """The app's own actions, then those that plugins added."""
+        return (*COMMANDS, *added_actions(self._app))
 
     def of_view(self, view: View | None) -> Iterator[Entry]:
         return (self._entry(action, action.why_not(view)) for action in (view.actions if view else ()))
@@ -50,7 +55,7 @@ class ActionBook:
             if self._app.view is not None and self._app.view.view_name == spec.name:
                 yield from self.of_view(self._app.view)
             else:
-                yield from (self._entry(action, None) for action in spec.load().actions)
+                yield from (self._entry(action, None) for action in spec.load_view().actions)
 
     def _entry(self, action: Action[Any], why_not: str | None) -> Entry:
         mapped = self._keymap.get(action.id)
@@ -60,7 +65,7 @@ class ActionBook:
 
 def default_keys() -> dict[str, tuple[str, ...]]:
     """Every action a key map may name, and the keys it has without one."""
-    of_views = (action for spec in VIEWS for action in spec.load().actions)
+    of_views = (action for spec in VIEWS for action in spec.load_view().actions)
     return {action.id: action.keys for action in (*COMMANDS, *of_views)}
 
 

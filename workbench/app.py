@@ -26,6 +26,7 @@ from sessions.errors import SessionError
 from workbench import frame
 from workbench.action_book import ActionBook, default_keys
 from workbench.actions import bindings
+from workbench.added import Added
 from workbench.asciimarks import AsciiMarks
 from workbench.bench import EngineStatus, News, Scene
 from workbench.body import Body
@@ -51,6 +52,7 @@ from workbench.widgets.timeline import Timeline
 if TYPE_CHECKING:
     from textual.command import Provider
 
+    from engine.plug_guard import PluginFailedError
     from workbench.desk import Desk
     from workbench.record import Record
     from workbench.shell import Shell
@@ -64,6 +66,7 @@ LOOK_EVERY_S = 0.5
 """How often a recording that somebody else may be writing is looked at."""
 GlyphWish = Literal["auto"] | GlyphChoice
 LEAST_WIDTH, LEAST_HEIGHT = 60, 16
+NOTHING_ADDED = Added()
 SHORT_HEIGHT = 30
 
 
@@ -101,13 +104,15 @@ class WorkbenchApp(App[int]):
         glyphs: GlyphChoice = "unicode",
         theme: str | None = None,
         keymap: Mapping[str, str] | None = None,
+        added: Added = NOTHING_ADDED,
     ) -> None:
         super().__init__()
         self.source = source
+        self.added = added
         self.glyphs = glyphs_named(glyphs)
         self.use_command_palette = True
         self.actions = ActionBook(self, keymap or {})
-        self.body = Body(id="body")
+        self.body = Body(added.views, id="body")
         self.desk: Desk | None = None
         self.talk = Talk(self)
         self.inspections = Inspections(self.talk.look, self._why_no_look)
@@ -300,6 +305,16 @@ class WorkbenchApp(App[int]):
         if self.link is not None:
             self.link.send(command)
 
+    def plugin_failed(self, failure: PluginFailedError) -> None:
+        """A hook of a plugin failed on this screen."""
+        self.say(f"{failure}; it is not asked again", problem=True)
+        if self.engine.records:
+            self.talk.send(
+                pr.DisablePlugin(
+                    plugin=failure.plugin, hook=failure.hook, why=failure.why, message=failure.message
+                )
+            )
+
     def say(self, text: str, *, problem: bool = False) -> None:
         if self._drawable:
             self._main.query_one(MessageLine).say(text, problem=problem)
@@ -387,7 +402,7 @@ class WorkbenchApp(App[int]):
         if not self._drawable:
             return
         view = self.view
-        tabs = frame.tab_items(VIEWS, self.body.open_name, self.size.width)
+        tabs = frame.tab_items((*VIEWS, *self.added.views), self.body.open_name, self.size.width)
         self._line("tabs").show_items(tabs)
         here = [*self.actions.of_app(), *self.actions.of_view(view)]
         self._line("footer").show_items(frame.footer_items(here))
@@ -466,7 +481,9 @@ class WorkbenchApp(App[int]):
             self.talk.lost(message)
 
 
-def run_app(source: Source, *, glyphs: GlyphWish = "auto", theme: str | None = None) -> int:
+def run_app(
+    source: Source, *, glyphs: GlyphWish = "auto", theme: str | None = None, added: Added = NOTHING_ADDED
+) -> int:
     """Show the workbench until it is left; the exit code. Says on stderr why it could not start."""
     from workbench.settings import Settings, SettingsError, read_settings, settings_path
 
@@ -481,7 +498,7 @@ def run_app(source: Source, *, glyphs: GlyphWish = "auto", theme: str | None = N
         return _refuse(f"there is no theme {theme!r}: choose one of {', '.join(themes)}")
     chosen = glyphs if glyphs != "auto" else settings.glyphs or _glyphs_of_terminal()
     with kept_off_screen(source.log if isinstance(source, Live) else None):
-        app = WorkbenchApp(source, glyphs=chosen, theme=theme, keymap=settings.keymap)
+        app = WorkbenchApp(source, glyphs=chosen, theme=theme, keymap=settings.keymap, added=added)
         code = app.run()
     if app.fatal is not None:
         print(app.fatal.error, file=sys.stderr)

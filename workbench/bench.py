@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from engine.debug.said import Stop
+    from engine.plug_guard import PluginFailedError
     from engine.protocol import Walking
     from workbench.branches import Branches
     from workbench.inside import Inside
@@ -108,6 +109,10 @@ class Bench(Protocol):
 
     def walk(self, command: Walking) -> None:
         """Tell the engine that is halted inside a forward pass to go on, or to show more of where it stands."""
+        ...
+
+    def plugin_failed(self, failure: PluginFailedError) -> None:
+        """Say that a plugin is asked no more, and have the session record it where one is being recorded."""
         ...
 
     def say(self, text: str, *, problem: bool = False) -> None:

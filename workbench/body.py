@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.containers import Container
 from textual.message import Message
 
+from workbench.added import AddedView
 from workbench.view import View
-from workbench.views.registry import VIEWS
+from workbench.views.registry import VIEWS, ViewSpec
 
 TRAIL_VIEWS = 20
 
@@ -17,8 +20,10 @@ class Body(Container):
     class Turned(Message):
         """Another view is on the screen, its panes laid out."""
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, added: Sequence[AddedView] = (), *, id: str | None = None) -> None:  # noqa: A002
+        """`added` are the views that plugins brought."""
         super().__init__(id=id)
+        self._added = added
         self.open_name = VIEWS[0].name
         self.turning = False  # until the app was told that the view is there
         self._views: dict[str, View] = {}
@@ -56,8 +61,9 @@ class Body(Container):
     async def _show(self) -> None:
         name = self.open_name
         if name not in self._views:
-            spec = next(each for each in VIEWS if each.name == name)
-            self._views[name] = spec.load()(id=f"view-{name}")
+            specs: list[ViewSpec | AddedView] = [*VIEWS, *self._added]
+            spec = next(each for each in specs if each.name == name)
+            self._views[name] = spec.load_view()(id=f"view-{name}")
             await self.mount(self._views[name])
         self.call_after_refresh(self._announce, name)
 

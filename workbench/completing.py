@@ -29,6 +29,8 @@ class Offered:
 
     requests: Sequence[str] = ()
     bookmarks: Sequence[str] = ()
+    commands: Sequence[str] = ()  # of plugins
+    panels: Sequence[str] = ()
 
 
 class Completion(NamedTuple):
@@ -48,7 +50,10 @@ def complete(text: str, offered: Offered) -> Completion:
     """What could stand at the end of `text`, in alphabetical order."""
     verb = re.match(r"\s*([\w-]+)(?=[\s/])", text)
     if verb is None:
-        return _of(text, len(text) - len(text.lstrip()), [spec.name for spec in REGISTRY])
+        names = [*(spec.name for spec in REGISTRY), *offered.commands, *(["panel"] if offered.panels else [])]
+        return _of(text, len(text) - len(text.lstrip()), names)
+    if verb[1] == "panel":
+        return _of(text, _WORD.search(text).start(), offered.panels)  # type: ignore[union-attr]
     try:
         spec = find(verb[1])
     except DebugError:

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from engine.plugs import NoOptions
 from sessions.errors import SessionError
 from sessions.export.formats import FORMATS as SESSION_FORMATS
 from sessions.export.formats import Format
 from sessions.export.options import ExportOptions
+
+if TYPE_CHECKING:
+    from engine.plugs_files import Exporter
 
 ASCIICAST: Final = Format(
     "asciicast", ".cast", "a terminal recording of these screens", "workbench.asciicast",
     frozenset({"branch", "redact", "steps", "size", "views", "fps"}),
 )  # fmt: skip
 FORMATS: Final[dict[str, Format]] = SESSION_FORMATS | {ASCIICAST.name: ASCIICAST}
+
+
+class Exporters:
+    """The plugin that brings the project's own formats."""
+
+    name = "exporters"
+    version = "1"
+    description = "The formats of `workbench export`."
+    options = NoOptions
+
+    def provide(self, _options: NoOptions) -> Sequence[Format]:
+        return tuple(FORMATS.values())
+
+
+def add_format(plugin: str, exporter: Exporter) -> None:
+    """Make a plugin's format one of those there are, in this process."""
+    from sessions.export.plugged import PluggedFormat
+
+    FORMATS[exporter.name] = PluggedFormat(plugin, exporter)
 
 
 class ExportError(RuntimeError):
@@ -56,6 +80,14 @@ def size_bytes(path: Path) -> int:
 
 
 __all__ = [
-    "FORMATS", "ExportError", "ExportJob", "ExportOptions", "Format", "default_target", "run_export",
+    "FORMATS",
+    "ExportError",
+    "ExportJob",
+    "ExportOptions",
+    "Exporters",
+    "Format",
+    "add_format",
+    "default_target",
+    "run_export",
     "size_bytes",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ from workbench.widgets.spans import Bar, Line, Span
 if TYPE_CHECKING:
     from engine.state import State
     from workbench.action_book import Entry
+    from workbench.added import AddedView
     from workbench.bench import EngineStatus, Scene
     from workbench.record import Record
     from workbench.views.registry import ViewSpec
@@ -196,15 +197,16 @@ def recorded_speed(record: Record, step: int) -> float | None:
     return (counted[-1].output_tokens - before) / busy_s if busy_s else None
 
 
-def tab_items(views: Sequence[ViewSpec], open_name: str, width: int) -> list[Item]:
+def tab_items(views: Sequence[ViewSpec | AddedView], open_name: str, width: int) -> list[Item]:
     """One tab for each view; only the open one has its name where `width` has no room for all."""
-    titles = [f"{view.number} {view.title}" for view in views]
+    titles = [f"{view.key} {view.title}".strip() for view in views]
     short = sum(map(len, titles)) + TAB_GAP * (len(titles) - 1) + 2 > width
     items = []
     for view, title in zip(views, titles, strict=True):
         here = view.name == open_name
-        name = title if here or not short else str(view.number)
-        line: Line = [Span(name, "title")] if here else [Span(name[:1], "key"), Span(name[1:], "dim")]
+        name = title if here or not short else view.key or title[:1]
+        keys = len(view.key)
+        line: Line = [Span(name, "title")] if here else [Span(name[:keys], "key"), Span(name[keys:], "dim")]
         items.append(Item(line, action=f"view.{view.name}"))
     return items
 

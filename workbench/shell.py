@@ -14,6 +14,7 @@ from engine.debug.registry import Line, help_lines, read_line
 from engine.debug.said import PointInfo, Shown
 from workbench.commandline import Answer
 from workbench.commands import bookmarks, forks, going_back
+from workbench.commands.added import run_added
 from workbench.commands.going_on import when_engine_goes, why_no_going
 from workbench.forking import ForkHint
 from workbench.history import History
@@ -48,6 +49,8 @@ class Shell:
 
     def run(self, text: str, answered: Answer) -> None:
         """Carry a line out; `answered` hears what is wrong with it, or None."""
+        if self._is_added(text, answered):
+            return
         try:
             line = read_line(text)
         except DebugError as error:
@@ -61,6 +64,27 @@ class Shell:
             self.past.answer(line, answered)
         else:
             self._engine(line, answered)
+
+    def _is_added(self, text: str, answered: Answer) -> bool:
+        """Carry out what a plugin brought: its command, or `panel NAME`."""
+        app = self._app
+        word, _, rest = text.strip().partition(" ")
+        command = app.added.command(word)
+        if command is None and word != "panel":
+            return False
+        if app.desk is None:
+            answered("nothing has been recorded yet")
+        elif command is not None:
+            answered(None)
+            run_added(app, command, rest.strip())
+        elif app.added.view(rest.strip()) is None:
+            names = ", ".join(view.name for view in app.added.views)
+            which = f"there is no panel {rest.strip()!r}: use {names}"
+            answered(which if names else "no plugin has a panel here")
+        else:
+            answered(None)
+            app.open_view(rest.strip())
+        return True
 
     # -- who carries it out --------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ def export_session(
                 wanted.write_folder(excerpt, folder, progress)
         else:
             with open_output(output, force) as stream:
-                wanted.write(excerpt, stream, progress)
+                wanted.write_export(excerpt, stream, progress)
         return tuple(excerpt.left_out)
 
 

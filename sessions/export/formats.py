@@ -32,11 +32,10 @@ class Format:
     options: frozenset[str]
     shape: Shape = "file"
 
-    @property
-    def write(self) -> Write:
-        """What writes it to a stream; imported when it is needed."""
-        function: Write = import_module(self.module).write
-        return function
+    def write_export(self, excerpt: Excerpt, stream: BinaryIO, progress: Progress) -> None:
+        """Write it to a stream. What does is imported now."""
+        write: Write = import_module(self.module).write
+        write(excerpt, stream, progress)
 
     @property
     def write_folder(self) -> WriteFolder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from workbench.cli.console import print_json, say
 from workbench.cli.errors import CommandError
 from workbench.cli.export_flags import ExportFlags
 from workbench.cli.output import check_output
+from workbench.cli.plugging import plugged_in
 from workbench.cli.progress import progress_bar
 from workbench.cli.session_names import resolve_session
 from workbench.cli.sizes import show_size
-from workbench.exporting import FORMATS, size_bytes
+from workbench.exporting import FORMATS, add_format, size_bytes
 
 
 class Exported(msgspec.Struct, frozen=True):
@@ -30,8 +32,14 @@ class Exported(msgspec.Struct, frozen=True):
     left_out: tuple[str, ...]
 
 
-def export_session(name: str, to: str, output: Path, force: bool, json: bool, flags: ExportFlags) -> None:
+def export_session(
+    name: str, to: str, output: Path, force: bool, json: bool, flags: ExportFlags, plugins: Sequence[str] = ()
+) -> None:
     """Write the session in format `to`, and say where it is and what was left out."""
+    for plugin, exporter in plugged_in(plugins)[0].of_kind("exporter"):
+        add_format(plugin, exporter)
+    if to not in FORMATS:
+        raise CommandError(f"--to is {to}: use one of {', '.join(FORMATS)}, or a plugin's with --plugin")
     session, wanted, options = resolve_session(name), FORMATS[to], ExportOptions(**asdict(flags))
     if output == STDOUT and json:
         raise CommandError("--json and --output - both write to standard output: leave one out")

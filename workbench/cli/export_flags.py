@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import typer
 
@@ -11,6 +11,7 @@ ExportFormat: TypeAlias = Literal[
     "html", "jsonl", "perfetto", "csv", "sqlite", "parquet", "safetensors", "dot", "asciicast"
 ]
 """The names in `workbench.exporting.FORMATS`."""
+FORMAT_NAMES = ", ".join(get_args(ExportFormat))
 
 
 def _part(what: str) -> Any:

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.plugs import Plugs
-from plugins.arguments import parse_asked
+from engine.sanitise import display_text
+from plugins.arguments import parse_asked, value
 from plugins.finding import installed, of_file
 from plugins.loading import Loaded, Plugged, load_plugins, plugs_of
+from plugins.telling import tell_loaded
 from sessions.header import Header, PluginUsed
+from workbench.added import Added, AddedCommand, AddedPage, AddedView
 from workbench.cli.errors import CommandError
 
 
@@ -17,6 +20,36 @@ def plugged_in(asked: Sequence[str], files: Sequence[Path] = ()) -> tuple[Plugge
     """The plugins that are asked for; this process knows their policies from here on. Raises PluginError."""
     plugged = load_plugins(asked, files)
     return plugged, plugs_of(plugged)
+
+
+def added_by(asked: Sequence[str]) -> Added:
+    """What the plugins add to a screen; their formats can be exported to from here on."""
+    from workbench.exporting import add_format
+
+    plugged = plugged_in(asked)[0]
+    for plugin, exporter in plugged.of_kind("exporter"):
+        add_format(plugin, exporter)
+    views = [*plugged.of_kind("panel"), *plugged.of_kind("view")]
+    return Added(
+        tuple(AddedView(plugin, thing) for plugin, thing in views),
+        tuple(AddedCommand(plugin, thing) for plugin, thing in plugged.of_kind("command")),
+        tuple(_page(each) for each in plugged.plugins),
+    )
+
+
+def _page(loaded: Loaded) -> AddedPage:
+    told = tell_loaded(loaded)
+    set_to = [f"{each.name} {value(getattr(loaded.options, each.name))}" for each in told.options]
+    lines = [
+        f"{told.name} {told.version}, {'built in' if told.built_in else told.source}",
+        told.description,
+        "",
+        *(f"brings {each.kind} {each.name}: {each.meaning}".rstrip(": ") for each in told.brings),
+        *(f"option {now}: {each.type}, default {each.default}. {each.meaning}".rstrip()
+          for each, now in zip(told.options, set_to, strict=True)),
+    ]  # fmt: skip
+    about = f"{told.description} Options: {', '.join(set_to)}." if set_to else told.description
+    return AddedPage(told.name, display_text(about), tuple(map(display_text, lines)))
 
 
 def files_in(asked: Sequence[str]) -> tuple[Path, ...]:

@@ -51,6 +51,9 @@ def run_live(
     order, warning = make_order(folder, options, requests, output, force=force, spare_cores=1)
     if warning:
         say(warning)
+    from workbench.cli.plugging import added_by
+
+    added = added_by(engine.plugin or ())
     from workbench.app import run_app
     from workbench.source import Live
 
@@ -63,21 +66,25 @@ def run_live(
         force=force,
         log=log_file(),
     )
-    return run_app(live, glyphs=look.glyphs, theme=look.theme)
+    return run_app(live, glyphs=look.glyphs, theme=look.theme, added=added)
 
 
-def run_recorded(session: str, look: Look, compare: str | None = None) -> int:
+def run_recorded(session: str, look: Look, compare: str | None = None, plugins: Sequence[str] = ()) -> int:
     """Open the workbench on a recorded session, beside another one where `compare` names it; the exit code."""
     path = resolve_session(session)
     other = None if compare is None else resolve_session(compare)
     for each in (path, other):
         if each is not None:
             _check_session(each)
+    from workbench.cli.plugging import added_by, files_in
+
+    added = added_by(plugins)
     _need_terminal()
     from workbench.app import run_app
     from workbench.source import Recorded
 
-    return run_app(Recorded(path, engine_command(), other), glyphs=look.glyphs, theme=look.theme)
+    recorded = Recorded(path, engine_command(files_in(plugins)), other)
+    return run_app(recorded, glyphs=look.glyphs, theme=look.theme, added=added)
 
 
 def _requests(

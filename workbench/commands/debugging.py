@@ -16,7 +16,13 @@ def open_command_line(app: WorkbenchApp, begun: str = "") -> None:
 
     assert app.desk is not None
     requests = [row.request for row in app.desk.moment.requests]
-    offered = Offered(requests, [mark.name for mark in app.desk.bookmarks])
+    added = app.added
+    offered = Offered(
+        requests,
+        [mark.name for mark in app.desk.bookmarks],
+        [command.name for command in added.commands],
+        [view.name for view in added.views],
+    )
     app.push_screen(CommandLine(app.shell.run, app.shell.history, offered, begun))
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
+
+from engine.plugs import NoOptions
 
 if TYPE_CHECKING:
     from workbench.view import View
@@ -19,7 +22,12 @@ class ViewSpec:
     title: str
     question: str
 
-    def load(self) -> type[View]:
+    @property
+    def key(self) -> str:
+        """The key that opens it."""
+        return str(self.number)
+
+    def load_view(self) -> type[View]:
         """The view's class."""
         module = import_module(f"workbench.views.{self.name}")
         return cast("type[View]", getattr(module, f"{self.title}View"))
@@ -37,4 +45,17 @@ VIEWS = (
     ViewSpec(0, "events", "Events", "everything, in order"),
 )
 
-__all__ = ["VIEWS", "ViewSpec"]
+
+class Views:
+    """The plugin that brings the workbench's own views."""
+
+    name = "views"
+    version = "1"
+    description = "The views of the workbench."
+    options = NoOptions
+
+    def provide(self, _options: NoOptions) -> Sequence[ViewSpec]:
+        return VIEWS
+
+
+__all__ = ["VIEWS", "ViewSpec", "Views"]
