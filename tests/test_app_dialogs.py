@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from tests.recorded import record_demo
 from tests.screens import check_frame, press, screen_text, settle, workbench_on
+from tests.test_app_live import until
 from workbench.app import WorkbenchApp
+from workbench.chooser import Page
+from workbench.commandline import CommandLine
 from workbench.commands.forks import choices_at, parent_of
 from workbench.commands.going_on import ask_to_go_on
 from workbench.dialogs import Decide, Way
@@ -74,7 +77,8 @@ async def test_command_line_with_an_error(session: Path, size: tuple[int, int]) 
         await press(pilot, ":")
         app.screen.query_one(Input).value = "print entropi + 1"
         await press(pilot, "enter")
-        await app.workers.wait_for_complete()
+        await until(pilot, lambda: "entropi" in str(app.screen.query_one("#command-note", Static).render()))
+        await pilot.pause(0.1)
         await settle(pilot)
         check(app, "command-line", size)
 
@@ -86,8 +90,11 @@ async def test_points_of_a_recording(session: Path, size: tuple[int, int]) -> No
             await press(pilot, ":")
             app.screen.query_one(Input).value = line
             await press(pilot, "enter")
-            await app.workers.wait_for_complete()
+            await until(pilot, lambda: not isinstance(app.screen, CommandLine))
             await settle(pilot)
+        await until(pilot, lambda: isinstance(app.screen, Page))
+        await pilot.pause(0.1)
+        await settle(pilot)
         check(app, "points", size)
 
 
