@@ -93,6 +93,7 @@ async def test_points_of_a_recording(session: Path, size: tuple[int, int]) -> No
             await until(pilot, lambda: not isinstance(app.screen, CommandLine))
             await settle(pilot)
         await until(pilot, lambda: isinstance(app.screen, Page))
+        app.hush()
         await pilot.pause(0.1)
         await settle(pilot)
         check(app, "points", size)
