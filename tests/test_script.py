@@ -14,6 +14,7 @@ from sessions.debug.console import Cursor, RecordConsole
 from sessions.debug.recorded import Recording
 from sessions.reader import Session
 from tests.commands import Ran, run, spawn
+from workbench.cli.result import read_result
 
 PROMPTS = ("--prompt", "def fibonacci(n):", "--prompt", "class Foo:", "--max-tokens", 12)
 
@@ -223,6 +224,28 @@ def test_a_script_is_checked_before_anything_runs(tmp_path: Path, script: str, e
     assert error in ran.err
     assert len(ran.err.splitlines()) == 1
     assert not (tmp_path / "run.wbs").exists()
+
+
+def test_the_result_is_that_of_the_branch_the_engine_ended_in(tmp_path: Path) -> None:
+    ran = record(tmp_path, 'next 8\nrewind 5\nforce " self" 1 12\n', "--json")
+    assert (ran.code, ran.err) == (0, "")
+    result = json.loads(ran.out.splitlines()[-1])
+    with Session.open(tmp_path / "run.wbs") as session:
+        steps = session.last_step(1)
+        chosen = len(list(session.query("SELECT seq FROM events WHERE type = 'token'").rows))
+        tokens = [list(session.tokens_of(name, 1))[-3:] for name in ("1", "2", "3")]
+    assert (result["branch"], result["steps"]) == (1, steps)
+    assert steps > 8
+    assert read_result(tmp_path / "run.wbs", seconds=1).tokens_per_s == chosen
+    assert [each["output_ids"][-3:] for each in result["requests"]] == tokens
+    assert [each["parent"] for each in result["requests"]] == [None, None, "1"]
+    assert [each["finish_reason"] for each in result["requests"]] == ["length"] * 3
+
+    shown = run("sessions", "show", tmp_path / "run.wbs")
+    assert "2; below is branch 1, the latest" in shown.out
+    details = json.loads(run("sessions", "show", tmp_path / "run.wbs", "--json").out)
+    assert details["requests"] == result["requests"]
+    assert (details["summary"]["branches"], details["summary"]["steps"]) == (2, steps)
 
 
 def test_a_command_that_cannot_be_carried_out_ends_the_script(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ TEXT_WIDTH = 48
 
 
 class RequestResult(msgspec.Struct, frozen=True):
-    """One request, or one of the samples of one."""
+    """One request, or one of the samples of one; `parent` is what a fork was forked from."""
 
     id: str
     parent: str | None
@@ -28,44 +28,53 @@ class RequestResult(msgspec.Struct, frozen=True):
     finish_reason: str | None
 
 
-class RecordResult(msgspec.Struct, frozen=True):
-    """A whole run."""
+class RecordResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A whole run: the requests and steps of its latest branch, the speed over all of them."""
 
     session: str
     steps: int
     tokens_per_s: float
     requests: tuple[RequestResult, ...]
+    branch: int = 0
 
 
 def read_result(path: Path, seconds: float) -> RecordResult:
     """The result of the run recorded at `path`, which took `seconds`."""
     with Session.open(path) as session:
-        requests = read_requests(session)
-        generated = sum(len(request.output_ids) for request in requests)
-        speed = round(generated / seconds, 1) if seconds > 0 else 0.0
-        return RecordResult(str(path), session.last_step(), speed, requests)
+        branch = latest_branch(session)
+        speed = round(_generated(session) / seconds, 1) if seconds > 0 else 0.0
+        return RecordResult(str(path), session.last_step(branch), speed, read_requests(session, branch), branch)
 
 
-def read_requests(session: Session) -> tuple[RequestResult, ...]:
-    """The results of all requests, in order of arrival."""
-    return tuple(_request(session, row) for row in session.requests())
+def latest_branch(session: Session) -> int:
+    """The branch that the engine was in at the end: rewinds only ever add one."""
+    return max(row.branch for row in session.branches)
+
+
+def read_requests(session: Session, branch: int) -> tuple[RequestResult, ...]:
+    """The results of all requests of `branch` and what it continues, in order of arrival."""
+    return tuple(_request(session, row, branch) for row in session.requests(branch))
 
 
 def print_result(result: RecordResult) -> None:
     """The result for people: a line a request, then where the session is."""
     print_requests(result.requests)
-    print(f"{result.steps} steps, {result.tokens_per_s} tokens/s: {display_text(result.session)}")
+    branch = f" in branch {result.branch}" if result.branch else ""
+    print(f"{result.steps} steps{branch}, {result.tokens_per_s} tokens/s: {display_text(result.session)}")
 
 
 def print_requests(requests: Sequence[RequestResult]) -> None:
-    """A line a request."""
-    head = ("request", "prompt", "cached", "out", "preempted", "finish", "text")
-    print_table(head, [_row(request) for request in requests], right=(1, 2, 3, 4))
+    """A line a request; where there are forks, with what each was forked from."""
+    parents = ("fork of",) if any(request.parent for request in requests) else ()
+    head = ("request", *parents, "prompt", "cached", "out", "preempted", "finish", "text")
+    right = [column + len(parents) for column in (1, 2, 3, 4)]
+    print_table(head, [_row(request, bool(parents)) for request in requests], right)
 
 
-def _row(request: RequestResult) -> tuple[object, ...]:
+def _row(request: RequestResult, parents: bool) -> tuple[object, ...]:
     return (
         request.id,
+        *((request.parent or "",) if parents else ()),
         request.prompt_tokens,
         request.cached_tokens,
         len(request.output_ids),
@@ -75,14 +84,28 @@ def _row(request: RequestResult) -> tuple[object, ...]:
     )
 
 
-def _request(session: Session, row: RequestRow) -> RequestResult:
+def _generated(session: Session) -> int:
+    """Tokens that were chosen, over all branches; what a branch continues counts once."""
+    return sum(
+        _tokens_by(session, row.branch, session.last_step(row.branch))
+        - _tokens_by(session, row.branch, row.parent_step or 0)
+        for row in session.branches
+    )
+
+
+def _tokens_by(session: Session, branch: int, step: int) -> int:
+    row = session.step_row(step, branch)
+    return row.output_tokens if row else 0
+
+
+def _request(session: Session, row: RequestRow, branch: int) -> RequestResult:
     return RequestResult(
         id=row.request,
-        parent=None,
+        parent=row.parent,
         prompt_tokens=row.prompt_tokens,
         cached_tokens=row.cached_tokens,
         preemptions=row.preemptions,
-        output_ids=tuple(token.token for token in session.tokens(row.request)),
+        output_ids=tuple(token.token for token in session.tokens(row.request, branch)),
         text=row.output_text or "",
         finish_reason=row.finish_reason,
     )

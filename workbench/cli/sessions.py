@@ -14,13 +14,16 @@ from sessions.places import SUFFIX, sessions_folder, side_files
 from sessions.reader import Session
 from workbench.cli.console import print_json, print_pairs, print_table
 from workbench.cli.errors import CommandError
-from workbench.cli.result import RequestResult, print_requests, read_requests
+from workbench.cli.result import RequestResult, latest_branch, print_requests, read_requests
 from workbench.cli.session_names import resolve_session
 from workbench.cli.sizes import show_size
 
 
 class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A session file at a glance; only `name`, `path`, `size_bytes` and `error` where it cannot be read."""
+    """A session file at a glance; only `name`, `path`, `size_bytes` and `error` where it cannot be read.
+
+    Counts are those of its latest branch, with the history that this continues.
+    """
 
     name: str
     path: str
@@ -28,6 +31,7 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     created: str | None = None
     model: str | None = None
+    branches: int | None = None
     steps: int | None = None
     requests: int | None = None
     output_tokens: int | None = None
@@ -105,21 +109,24 @@ def _try_summary(path: Path) -> SessionSummary:
 
 
 def _summary(session: Session) -> SessionSummary:
-    last = session.step_row(session.last_step())
+    branch = latest_branch(session)
+    last = session.step_row(session.last_step(branch), branch)
     return SessionSummary(
         name=session.path.stem,
         path=str(session.path),
         size_bytes=_size(session.path),
         created=session.header.created,
         model=session.header.model_name,
-        steps=session.last_step(),
-        requests=session.request_count(),
+        branches=branch + 1,
+        steps=session.last_step(branch),
+        requests=session.request_count(branch),
         output_tokens=last.output_tokens if last else 0,
     )
 
 
 def _details(session: Session) -> SessionDetails:
-    header, last = session.header, session.step_row(session.last_step())
+    header, branch = session.header, latest_branch(session)
+    last = session.step_row(session.last_step(branch), branch)
     return SessionDetails(
         summary=_summary(session),
         model_path=header.model_path,
@@ -130,7 +137,7 @@ def _details(session: Session) -> SessionDetails:
         options=header.options,
         evictions=last.evicted_blocks if last else 0,
         preemptions=last.preemptions if last else 0,
-        requests=read_requests(session),
+        requests=read_requests(session, branch),
     )
 
 
@@ -162,9 +169,16 @@ def _pairs(details: SessionDetails) -> list[tuple[str, object]]:
         ("torch", details.torch_version),
         ("KV", f"{details.num_blocks} blocks of {options.block_size} tokens"),
         ("scheduling", f"{options.policy}, {options.token_budget} tokens a step, {options.max_running} at once"),
+        *_branches(summary),
         ("steps", summary.steps),
         ("output tokens", summary.output_tokens),
         ("evicted blocks", details.evictions),
         ("preemptions", details.preemptions),
         ("size", show_size(summary.size_bytes)),
     ]
+
+
+def _branches(summary: SessionSummary) -> list[tuple[str, object]]:
+    """That there are branches, and of which one the rest is told."""
+    count = summary.branches or 1
+    return [("branches", f"{count}; below is branch {count - 1}, the latest")] if count > 1 else []
