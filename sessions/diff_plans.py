@@ -13,6 +13,7 @@ from engine.state import State
 from sessions.diff_tokens import RequestLog, family
 from sessions.errors import SessionError
 from sessions.reader import Session
+from sessions.records import RequestRow
 
 PAGE_STEPS = 2_000
 
@@ -44,15 +45,33 @@ def plan_of(
     a whole batch each, because a row's last bits depend on how many others there are. Raises SessionError
     where nothing was chosen there.
     """
+    request = chooser(session, request, position + 1, branch)
     chosen = session.token(request, position + 1, branch)
     if chosen is None:
         raise SessionError(f"request {request} of {session.path} has chosen no token at position {position + 1}")
     last = chosen.chosen_step
     steps = range(1, last + 1) if every_step else sorted(_Needed(session, branch).steps_of(request, last))
     jobs = list(_jobs(session, steps, branch))
+    assert jobs, f"no pass led to the token of request {request} at position {position + 1}"
     return RowPlan(
         _whose_row(request, jobs[-1][1]), position, [step for step, _ in jobs], [job for _, job in jobs]
     )
+
+
+def chooser(session: Session, request: str, position: int, branch: int = 0) -> str:
+    """Who chose the token at `position` of `request`: of a fork's tokens, those before it are its parent's."""
+    row = session.request(request, branch)
+    while row.parent is not None and row.at_position is not None and position < row.at_position:
+        row = session.request(row.parent, branch)
+    return row.request
+
+
+def given_by_fork(session: Session, request: str, position: int, branch: int = 0) -> RequestRow | None:
+    """The fork that set the token at `position` of `request`, which nobody chose then."""
+    row = session.request(chooser(session, request, position, branch), branch)
+    if row.forked is None or row.at_position is None:
+        return None
+    return row if position < row.at_position + len(row.forked.appended) else None
 
 
 def _whose_row(request: str, job: Job) -> str:

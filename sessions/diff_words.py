@@ -166,9 +166,13 @@ def filled(value: float | None, lowest: float = 1e-9) -> float:
 
 
 def _margins(first: FirstToken) -> str:
-    if first.margin_a is None or first.margin_b is None:
+    a, b = first.margin_a, first.margin_b
+    if a is None and b is None:
         return "no margins were recorded"
-    return f"the top two lie {number(first.margin_a)} apart in A and {number(first.margin_b)} in B"
+    if a is None or b is None:
+        name, known, other = ("B", b, "A") if a is None else ("A", a, "B")
+        return f"the top two lie {number(known)} apart in {name}, and {other} has no margin recorded"
+    return f"the top two lie {number(a)} apart in A and {number(b)} in B"
 
 
 def _pair(a: str, b: str) -> str:

@@ -429,6 +429,34 @@ def test_a_stage_switched_off_in_a_fork_is_what_parts_it_from_its_parent(
     assert first["beyond_rounding"]
 
 
+def test_a_token_that_a_fork_set_has_no_stages_and_those_before_it_are_its_parents(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "fork.wbs"
+    order, _ = make_order(DEFAULT_MODEL, EngineOptions(kv_blocks=64, threads=1), REQUESTS[:1], path)
+    opened = open_session(order, lambda _message: None)
+    engine = opened.engine
+    opened.feeder.feed(engine)
+    engine.run(8)
+    at = len(engine.tokens.tokens_of("1")) - 2
+    forked = engine.fork(ForkSpec("1", at_position=at, token=7))
+    second = engine.fork(ForkSpec(forked, at_position=at + 1, token=9))
+    engine.run()
+    engine.close()
+
+    _, found = diff(capsys, path, path, pairs=[f"1:{forked}"])
+    assert found["first_token"]["position"] == at
+    assert found["search"]["why_not"] == (
+        f"the token at position {at} of request {forked} was set when {forked} forked from 1: no stage chose it"
+    )
+    _, found = diff(capsys, path, path, pairs=[f"{forked}:{second}"], at=f"{forked}:{at}")
+    assert f"of request {forked} was set when {forked} forked from 1" in found["search"]["why_not"]
+    _, found = diff(capsys, path, path, pairs=[f"1:{second}"], at=f"1:{at - 1}")
+    divergence = found["search"]["divergence"]
+    assert (divergence["row"], divergence["first"]) == (at - 2, None)
+    assert found["search"]["b"]["worst"] == found["search"]["a"]["worst"] == 0
+
+
 # -- distributions -----------------------------------------------------------------------------------------
 
 

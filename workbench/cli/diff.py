@@ -11,6 +11,7 @@ import msgspec
 
 from sessions.diff_compare import compare_pair
 from sessions.diff_pairs import Pairs, pair_up, parse_pairs
+from sessions.diff_plans import given_by_fork
 from sessions.diff_result import DiffResult, PairDifference, Rerun, StageSearch
 from sessions.diff_side import Side
 from sessions.diff_words import REFERENCE
@@ -124,7 +125,17 @@ def _why_no_search(a: Side, b: Side, pair: PairDifference, position: int) -> str
         return f"the tokens before position {position} differ: there is nothing to compare stage by stage"
     if a.token(pair.a, position) is None or b.token(pair.b, position) is None:
         return f"not both runs chose a token at position {position}: there is no row to compare"
-    return None
+    return _why_not_chosen(a, pair.a, position) or _why_not_chosen(b, pair.b, position)
+
+
+def _why_not_chosen(side: Side, request: str, position: int) -> str | None:
+    fork = given_by_fork(side.session, request, position, side.branch)
+    if fork is None:
+        return None
+    return (
+        f"the token at position {position} of request {request} was set when {fork.request} forked from"
+        f" {fork.parent}: no stage chose it"
+    )
 
 
 def _with_reference(a: Side, order: DiffOrder) -> DiffResult:
