@@ -369,6 +369,22 @@ def plugins_new(
 
 
 @app.command()
+def quantize(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A folder or a name, as of `record`.")],
+    method: Annotated[
+        str, typer.Option(metavar="METHOD[=OPTIONS]", help="Such as int4, or gptq=group:32,keep:down.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder to write.")],
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Write MODEL again with its weights in fewer bits: by int8, w8a8, int4, gptq, awq or nf4."""
+    from workbench.cli.quantize import quantize_model
+
+    quantize_model(model, method, output, force, json)
+
+
+@app.command()
 def doctor(json: Json = False) -> None:
     """Check what the workbench needs of this machine; exit code 1 when something is missing."""
     from workbench.cli.doctor import examine

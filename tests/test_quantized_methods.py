@@ -106,15 +106,17 @@ def test_names_of_projections_are_the_engines() -> None:
     ("spec", "said"),
     [
         ("int5", "method is 'int5': it must be one of int8, w8a8, int4, gptq, awq, nf4"),
-        ("int4=size:3", "int4: there is no option 'size': it takes layers, only, keep, group, symmetric"),
-        ("int4=group:48", "int4: group is 48: it must be one of 16, 32, 64, 128, 256"),
-        ("int4=group:many", "int4: group is 'many': expected `int`, got `str`"),
-        ("int4=group:32,group:64", "int4: group is given twice"),
-        ("int8=layers:3-1", "int8: layers is '3-1': the range 3-1 ends before it begins, write 1-3"),
-        ("int8=layers:all", "int8: layers is 'all': 'all' is no range of layers, write 0-3 or 0-3+8"),
-        ("nf4=keep:head", "nf4: keep is 'head': 'head' is none of qkv, o, gate_up, down, lm_head"),
-        ("gptq=damping:0", "gptq: damping is 0.0: it must be above 0 and at most 1"),
-        ("awq=length:1", "awq: length is 1: it must be from 2 to 4096"),
+        ("int4=size:3", "plugin int4 has no option size: it takes layers, only, keep, group, symmetric"),
+        ("int4=group:48", "plugin int4: group is 48: it must be one of 16, 32, 64, 128, 256"),
+        (
+            "int4=group:many",
+            "plugin int4: option group is 'many': it must be a whole number (Expected `int`, got `str`)",
+        ),
+        ("int8=layers:3-1", "plugin int8: layers is '3-1': the range 3-1 ends before it begins, write 1-3"),
+        ("int8=layers:all", "plugin int8: layers is 'all': 'all' is no range of layers, write 0-3 or 0-3+8"),
+        ("nf4=keep:head", "plugin nf4: keep is 'head': 'head' is none of qkv, o, gate_up, down, lm_head"),
+        ("gptq=damping:0", "plugin gptq: damping is 0.0: it must be above 0 and at most 1"),
+        ("awq=length:1", "plugin awq: length is 1: it must be from 2 to 4096"),
     ],
 )
 def test_what_cannot_be_asked_for_is_said_in_one_line(spec: str, said: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from engine.option_error import OptionError
+from plugins.arguments import read_options
 from plugins.quantization.options import (
     AwqOptions,
     GptqOptions,
@@ -16,7 +17,6 @@ from plugins.quantization.options import (
     Nf4Options,
     W8A8Options,
     Where,
-    parse_options,
 )
 
 if TYPE_CHECKING:
@@ -65,4 +65,6 @@ def parse_method(spec: str) -> tuple[Method, Where]:
     if name not in METHODS:
         raise OptionError(f"method is {name!r}: it must be one of {', '.join(METHODS)}")
     method = METHODS[name]
-    return method, parse_options(name, text, method.options)
+    options = read_options(name, method.options, text)
+    assert isinstance(options, Where)
+    return method, options

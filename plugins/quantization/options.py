@@ -1,14 +1,15 @@
 """What each method can be told, as typed structs: `layers:0-3,keep:lm_head,group:32`. No torch.
 
-Every field takes one word; several names or ranges in a word are joined by `+`, as in `keep:lm_head+down`.
+Several names or ranges in one field are joined by `+`, as in `keep:lm_head+down`.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final, TypeVar
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
 from engine.option_error import OptionError
 
@@ -20,13 +21,13 @@ _RANGE: Final = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?", re.ASCII)
 class Where(msgspec.Struct, frozen=True, kw_only=True):
     """Which projections a method takes. All of them by default.
 
-    `layers` are ranges such as `0-3+8`; `only` and `keep` name projections: qkv, o, gate_up, down, lm_head.
-    With `layers` or `only` given, lm_head is taken only when `only` names it.
+    Projections are qkv, o, gate_up, down and lm_head. With `layers` or `only` given, lm_head is taken only when
+    `only` names it.
     """
 
-    layers: str = ""
-    only: str = ""
-    keep: str = ""
+    layers: Annotated[str, Meta(description="the layers, such as 0-3+8")] = ""
+    only: Annotated[str, Meta(description="projections to quantize, such as qkv+down")] = ""
+    keep: Annotated[str, Meta(description="projections to keep as they are, such as lm_head")] = ""
 
     def __post_init__(self) -> None:
         _ranges(self.layers)
@@ -61,10 +62,10 @@ class W8A8Options(Where, frozen=True, kw_only=True):
 
 
 class Int4Options(Where, frozen=True, kw_only=True):
-    """Four bits, a scale (and unless `symmetric` a zero) for each `group` of inputs."""
+    """Four bits, a scale and a zero for each group of inputs."""
 
-    group: int = 64
-    symmetric: bool = False
+    group: Annotated[int, Meta(description="inputs that share a scale")] = 64
+    symmetric: Annotated[bool, Meta(description="levels around 0: no zero for each group")] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,11 +73,11 @@ class Int4Options(Where, frozen=True, kw_only=True):
 
 
 class Calibrated(Int4Options, frozen=True, kw_only=True):
-    """`text` is a file to calibrate on (a bundled sample without it): `samples` pieces of `length` tokens."""
+    """Of methods that look at activations."""
 
-    text: str = ""
-    samples: int = 32
-    length: int = 256
+    text: Annotated[str, Meta(description="a file to calibrate on, instead of the bundled sample")] = ""
+    samples: Annotated[int, Meta(description="pieces of the text")] = 32
+    length: Annotated[int, Meta(description="tokens in a piece")] = 256
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -85,10 +86,10 @@ class Calibrated(Int4Options, frozen=True, kw_only=True):
 
 
 class GptqOptions(Calibrated, frozen=True, kw_only=True):
-    """`act_order` quantizes the inputs that matter most first; `damping` is a part of the mean curvature."""
+    """Four bits, errors made up for by later inputs."""
 
-    act_order: bool = True
-    damping: float = 0.05
+    act_order: Annotated[bool, Meta(description="round the inputs that matter most first")] = True
+    damping: Annotated[float, Meta(description="part of the mean curvature that is added")] = 0.05
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -97,48 +98,20 @@ class GptqOptions(Calibrated, frozen=True, kw_only=True):
 
 
 class AwqOptions(Calibrated, frozen=True, kw_only=True):
-    """`clip` also searches for ranges narrower than the largest weight."""
+    """Four bits, finer where activations are large."""
 
-    clip: bool = True
+    clip: Annotated[bool, Meta(description="search for narrower ranges too")] = True
 
 
 class Nf4Options(Where, frozen=True, kw_only=True):
-    """Blocks of `block` weights share a magnitude; `double` keeps the magnitudes in eight bits too."""
+    """Four bits on the levels of a normal distribution."""
 
-    block: int = 64
-    double: bool = False
+    block: Annotated[int, Meta(description="weights that share a magnitude")] = 64
+    double: Annotated[bool, Meta(description="keep magnitudes in eight bits too")] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _one_of("block", self.block, GROUPS)
-
-
-T = TypeVar("T", bound=msgspec.Struct)
-
-
-def parse_options(method: str, text: str, kind: type[T]) -> T:
-    """`key:value,key:value` (or `key=value`) as a `kind`; a key alone is true. Raises OptionError."""
-    values: dict[str, str] = {}
-    for part in filter(None, text.split(",")):
-        key, mark, value = part.replace("=", ":", 1).partition(":")
-        key = key.strip().replace("-", "_")
-        if key not in kind.__struct_fields__:
-            known = ", ".join(kind.__struct_fields__)
-            raise OptionError(f"{method}: there is no option {key!r}: it takes {known}")
-        if key in values:
-            raise OptionError(f"{method}: {key} is given twice")
-        values[key] = value.strip() if mark else "true"
-    try:
-        return msgspec.convert(values, kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise OptionError(f"{method}: {_words(error, values)}") from error
-
-
-def _words(error: msgspec.ValidationError, values: dict[str, str]) -> str:
-    """What is wrong, with the value: msgspec names the place as `$.key` where the type is wrong."""
-    text, _, place = str(error).partition(" - at `$.")
-    key = place.rstrip("`")
-    return f"{key} is {values[key]!r}: {text[:1].lower()}{text[1:]}" if key in values else text
 
 
 def _ranges(text: str) -> tuple[tuple[int, int], ...]:

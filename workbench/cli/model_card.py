@@ -12,7 +12,7 @@ from engine.model.checkpoint import Checkpoint, open_checkpoint
 from engine.model.config import ModelConfig, read_config
 from engine.model.errors import ModelError
 from engine.model.json_fields import read_json
-from engine.model.tensor_names import LM_HEAD
+from engine.model.tensor_names import LM_HEAD, expected_tensors
 from workbench.cli.folders import is_bundled
 
 CONFIG = "config.json"
@@ -63,7 +63,7 @@ def describe(folder: Path, name: str, source: str | None = None) -> ModelCard:
         source=source,
         architecture=_architecture(folder),
         parameters=_parameters(checkpoint, config),
-        dtype=_dtype(checkpoint),
+        dtype=config.layout.name if config is not None and config.layout is not None else _dtype(checkpoint),
         runs=why_not is None,
         why_not=why_not,
         files=_files(folder),
@@ -128,9 +128,11 @@ def _architecture(folder: Path) -> str | None:
 
 
 def _parameters(checkpoint: Checkpoint | None, config: ModelConfig | None) -> int | None:
-    """The numbers stored, a tied output matrix counted once."""
+    """The numbers stored, or stood for by those that are; a tied output matrix counted once."""
     if checkpoint is None:
         return None
+    if config is not None and config.layout is not None:
+        return sum(map(math.prod, expected_tensors(config).values()))
     tied = config is not None and config.tie_word_embeddings
     counted = (info for name, info in checkpoint.tensors.items() if not (tied and name == LM_HEAD))
     return sum(math.prod(info.shape) for info in counted)
