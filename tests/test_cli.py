@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from sessions.places import sessions_folder
-from tests.commands import BUNDLED, run, spawn
+from tests.commands import BUNDLED, ROOT, run, spawn
 from workbench.cli import VERSION
 from workbench.cli.boundary import with_default
 from workbench.cli.errors import CommandError
@@ -189,3 +192,15 @@ def test_foreign_text_cannot_drive_the_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in ran.err
     shutil.copytree(BUNDLED, tmp_path / "a\x1b]0;title\x07b")
     assert "\x1b" not in run("models", "ls", tmp_path).out
+
+
+@pytest.mark.parametrize("command", [["models", "ls"], ["record", "--help"]])
+def test_a_reader_that_has_gone_is_an_interruption_and_no_verdict(command: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    line = [sys.executable, str(ROOT / "main.py"), *command]
+    try:
+        done = subprocess.run(line, stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (130, b"")

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -46,7 +47,7 @@ def test_jsonl_is_a_header_and_events_that_fold_to_the_same_state(demo, tmp_path
     about = json.loads(first, parse_constant=pytest.fail)
     assert list(about)[:2] == ["type", "schema_version"]
     assert about["excerpt"]["left_out"] == []
-    assert (about["type"], about["schema_version"], about["num_blocks"]) == ("header", 1, 14)
+    assert (about["type"], about["schema_version"], about["num_blocks"]) == ("header", schema.SCHEMA_VERSION, 14)
     state = State(about["num_blocks"], about["options"]["block_size"], about["options"]["eviction"])
     for line in lines:
         json.loads(line, parse_constant=pytest.fail)
@@ -144,6 +145,17 @@ def test_nothing_is_overwritten_without_force(demo, tmp_path) -> None:
     assert output.read_text() == "precious"
     export_session(demo, "jsonl", output, force=True)
     assert output.read_text().startswith('{"type":"header"')
+
+
+def test_the_session_itself_is_never_overwritten(demo, tmp_path) -> None:
+    session = Path(shutil.copy(demo, tmp_path))
+    before = session.read_bytes()
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(session)
+    for output in (session, link):
+        with pytest.raises(SessionError, match="is the session itself"):
+            export_session(session, "jsonl", output, force=True)
+    assert session.read_bytes() == before
 
 
 def test_an_export_that_fails_leaves_nothing_behind(demo, tmp_path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import zipfile
 from collections.abc import Callable
@@ -76,6 +77,23 @@ def test_a_packed_session_comes_back_as_it_was_and_can_be_used(
     assert run("export", "theirs", "--to", "jsonl", "-o", tmp_path / "x.jsonl").code == 0
     assert run("sessions", "rm", "theirs").code == 0
     assert list(home.iterdir()) == []
+
+
+def test_what_is_read_is_never_overwritten(recording: Path, tmp_path: Path) -> None:
+    session, workload, script = tmp_path / "run.wbs", tmp_path / "w.jsonl", tmp_path / "s.dbg"
+    shutil.copy(recording, session)
+    workload.write_text('{"prompt": "x"}')
+    script.write_text("quit\n")
+    for output, command in (
+        (session, ["sessions", "pack", session]),
+        (workload, ["record", "--workload", workload]),
+        (script, ["record", "--prompt", "x", "--script", script]),
+    ):
+        before = output.read_bytes()
+        ran = run(*command, "-o", output, "--force")
+        assert (ran.code, ran.err.count("\n")) == (2, 1)
+        assert "is what is read" in ran.err
+        assert output.read_bytes() == before
 
 
 def test_the_same_session_packs_to_the_same_bytes(recording: Path, pack: Path, tmp_path: Path) -> None:

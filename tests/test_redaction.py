@@ -199,6 +199,12 @@ def test_the_reason_why_a_match_ended_still_names_two_different_tokens(tmp_path)
 def test_tensors_that_could_be_read_as_text_are_left_out(spiced, tmp_path) -> None:
     left_out = export_session(spiced, "safetensors", tmp_path / "a.safetensors", ExportOptions(redact=True))
     assert any("turned into text" in line for line in left_out)
+    pages = [
+        export_session(spiced, "html", tmp_path / f"{redact}.html", ExportOptions(redact=redact))
+        for redact in (False, True)
+    ]
+    assert "captured logits and residuals: `--to safetensors` has them" in pages[0]
+    assert "captured logits and residuals: they can be turned into text again" in pages[1]
     header = json.loads((tmp_path / "a.safetensors").read_bytes()[8:].split(b"}}", 1)[0].decode() + "}}")
     assert {name.split("/")[2] for name in header if name != "__metadata__"} == {"attn_pattern"}
 

@@ -31,6 +31,8 @@ def export_session(
     wanted = to if isinstance(to, Format) else _named(to)
     options = options or ExportOptions()
     wanted.check(options, output)
+    if output.exists() and output.samefile(session):
+        raise SessionError(f"{output}: is the session itself: choose another name for the export")
     with open_excerpt(session, options) as excerpt:
         if wanted.shape == "folder or zip" and output.suffix != ".zip":
             with open_folder(output, force, wanted.suffix) as folder:

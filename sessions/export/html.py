@@ -38,6 +38,7 @@ def write(excerpt: Excerpt, stream: BinaryIO, progress: Progress) -> None:
     """Write the page. Raises SessionError where not even one step fits."""
     limit = _limit(excerpt)
     progress(0, 3)
+    _leave_out_tensors(excerpt)
     fitting, texts, data = _fitting(excerpt, limit - _NOTES_BYTES)
     progress(1, 3)
     room = limit - _NOTES_BYTES - len(page(_title(excerpt), data))
@@ -50,6 +51,13 @@ def write(excerpt: Excerpt, stream: BinaryIO, progress: Progress) -> None:
     excerpt.left_out[:] = fitting.left_out
     stream.write(page(_title(excerpt), data))
     progress(3, 3)
+
+
+def _leave_out_tensors(excerpt: Excerpt) -> None:
+    """Say that of what was captured the page has attention only."""
+    if any(not spec.startswith("attn") for spec in excerpt.session.header.options.capture):
+        why = "they can be turned into text again" if excerpt.session.redacted else "`--to safetensors` has them"
+        excerpt.leave_out(f"captured logits and residuals: {why}")
 
 
 def _limit(excerpt: Excerpt) -> int:

@@ -21,7 +21,7 @@ def run_command(app: typer.Typer, arguments: Sequence[str], default: str) -> int
         code = group.main(
             with_default(arguments, group.commands, default), prog_name=app.info.name, standalone_mode=False
         )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # what typer makes of a reader that has closed the pipe is an exit
         return INTERRUPTED
     except typer.TyperException as error:
         say(_usage(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from workbench.cli.errors import CommandError
@@ -18,3 +19,10 @@ def check_output(output: Path, force: bool) -> None:
         raise CommandError(f"{output}: there is no folder {output.parent}: make it first")
     if not os.access(output.parent, os.W_OK) or (output.exists() and not os.access(output, os.W_OK)):
         raise CommandError(f"{output} cannot be written: you have no permission; choose another place")
+
+
+def check_keeps(output: Path, read: Iterable[Path]) -> None:
+    """Raise CommandError when `output` is one of the files that are `read`: not even --force replaces those."""
+    for file in read:
+        if output.exists() and file.exists() and output.samefile(file):
+            raise CommandError(f"{output}: is what is read: choose another name for what is written")

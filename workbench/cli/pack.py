@@ -11,7 +11,7 @@ from sessions.pack_format import PackedFile
 from sessions.pack_import import import_pack
 from sessions.places import sessions_folder
 from workbench.cli.console import print_json, say
-from workbench.cli.output import check_output
+from workbench.cli.output import check_keeps, check_output
 from workbench.cli.progress import progress_bar
 from workbench.cli.session_names import resolve_session
 from workbench.cli.sizes import show_size
@@ -42,6 +42,7 @@ class ImportResult(msgspec.Struct, frozen=True):
 def pack(name: str, output: Path, model: Path | None, force: bool, json: bool) -> None:
     """Write the pack, and say what is in it and what is not."""
     session = resolve_session(name)
+    check_keeps(output, [session])
     check_output(output, force)
     with progress_bar("packing", "bytes") as progress:
         packed = pack_session(session, output, model, progress)

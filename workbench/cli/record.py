@@ -21,6 +21,7 @@ from workbench.cli.folders import DEFAULT_MODEL
 from workbench.cli.interrupts import interruptible
 from workbench.cli.model_finder import resolve_model
 from workbench.cli.order import make_order
+from workbench.cli.output import check_keeps
 from workbench.cli.progress import Progress, progress_bar
 from workbench.cli.requests import read_requests
 from workbench.cli.result import print_result, read_result
@@ -48,6 +49,8 @@ def record_requests(
     """
     folder = DEFAULT_MODEL if model is None else resolve_model(model)
     options = engine.options(EngineOptions())
+    if output is not None:
+        check_keeps(output, [*scripts, *([workload] if workload else [])])
     script = read_script(scripts, conditions, folder, options) if scripts or conditions else None
     submits = bool(scripts and not prompts and workload is None)  # the script does
     requests = [] if submits else read_requests(prompts, workload, sampling)

@@ -18,6 +18,7 @@ from workbench.cli.flags import EngineFlags, SamplingFlags
 from workbench.cli.folders import DEFAULT_MODEL, log_file
 from workbench.cli.model_finder import resolve_model
 from workbench.cli.order import make_order
+from workbench.cli.output import check_keeps
 from workbench.cli.requests import read_requests
 from workbench.cli.session_names import resolve_session
 
@@ -46,6 +47,8 @@ def run_live(
     _need_terminal()
     folder = DEFAULT_MODEL if model is None else resolve_model(model)
     shows_demo = model is None and not prompts and workload is None
+    if output is not None and workload is not None:
+        check_keeps(output, [workload])
     requests = _requests(shows_demo, prompts, workload, sampling)
     options = engine.options(demo.OPTIONS if shows_demo else EngineOptions())
     order, warning = make_order(folder, options, requests, output, force=force, spare_cores=1)
