@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from textual.events import Key
 from textual.widgets import Input, Static
 
 from engine.events import type_of
@@ -281,3 +282,23 @@ async def test_help_lists_every_command(session: Path) -> None:
         await left(app, pilot, "help")
         assert isinstance(app.screen, Page)
         assert "break [at STAGE] [if EXPR]" in screen_text(app)
+
+
+# -- keys that are faster than the line --------------------------------------------------------------------
+
+
+def at_once(app: WorkbenchApp, characters: str) -> None:
+    """Press keys as a paste does, none of them answered before the next."""
+    names = {":": "colon", " ": "space", "\r": "enter"}
+    for character in characters:
+        app.post_message(Key(names.get(character, character), character))
+
+
+async def test_keys_pressed_before_the_line_is_there_are_typed_into_it(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        at_once(app, ":goto 2\r")
+        await until(pilot, lambda: app.clock.step == 2)
+        await until(pilot, lambda: not isinstance(app.screen, CommandLine))
+        at_once(app, "g1\r")
+        await until(pilot, lambda: app.clock.step == 1)
+        await settle(pilot)

@@ -40,6 +40,7 @@ from workbench.selection import Selection
 from workbench.source import Live, Source
 from workbench.stderr import kept_off_screen
 from workbench.talk import Talk
+from workbench.typing_ahead import TypingAhead
 from workbench.view import View
 from workbench.views.registry import VIEWS
 from workbench.widgets.glyphs import GlyphChoice, glyphs_named
@@ -115,6 +116,7 @@ class WorkbenchApp(App[int]):
         self.body = Body(added.views, id="body")
         self.desk: Desk | None = None
         self.talk = Talk(self)
+        self.typing_ahead = TypingAhead()
         self.inspections = Inspections(self.talk.look, self._why_no_look)
         self.fatal: pr.Fatal | None = None
         self.searched: dict[str, str] = {}  # what was looked for last, by view
@@ -451,6 +453,11 @@ class WorkbenchApp(App[int]):
 
     def action_act(self, action_id: str) -> None:
         self.act(action_id)
+
+    def on_key(self, event: events.Key) -> None:
+        """Nobody has taken this key yet: before any binding, it is for the dialog that is being opened."""
+        if self.typing_ahead.take(event, self.screen):
+            event.prevent_default()
 
     async def action_quit(self) -> None:
         self.act("quit")

@@ -15,6 +15,7 @@ from textual.widgets import Input, Static
 
 from workbench.completing import Completion, Offered, complete
 from workbench.history import History
+from workbench.typing_ahead import TakesText
 
 PROMPT = ": "
 _COLUMN = re.compile(r"column (\d+): (.*)", re.DOTALL)
@@ -23,7 +24,7 @@ Run = Callable[[str, Answer], None]
 """Carries a line out; the answer comes then or later: None, or what is wrong with it."""
 
 
-class CommandLine(ModalScreen[None]):
+class CommandLine(TakesText, ModalScreen[None]):
     """One line of the debugger's language. It closes when the line was carried out."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -52,7 +53,7 @@ class CommandLine(ModalScreen[None]):
     def on_mount(self) -> None:
         self._history.begin()
         line = self.query_one(Input)
-        line.focus()
+        self.set_focus(line)
         line.cursor_position = len(self._begun)
 
     @property

@@ -13,8 +13,10 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
+from workbench.typing_ahead import TakesText
 
-class Ask(ModalScreen[str | None]):
+
+class Ask(TakesText, ModalScreen[str | None]):
     """Asks for one line; None when it was left with `esc`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Leave")]

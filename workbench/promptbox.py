@@ -17,6 +17,7 @@ from engine.protocol import RequestText
 from workbench.settings_fields import FIELDS as SETTINGS
 from workbench.settings_fields import Field, read_field
 from workbench.toggles import Check
+from workbench.typing_ahead import TakesText
 
 SAMPLES = Field("n", int, "1", "samples")
 _BY_NAME = {field.name: field for field in SETTINGS}
@@ -40,7 +41,7 @@ def read_request(text: str, chat: bool, values: dict[str, str]) -> RequestText:
     return RequestText(prompt=text, params=params, n=n)
 
 
-class PromptBox(ModalScreen[RequestText | None]):
+class PromptBox(TakesText, ModalScreen[RequestText | None]):
     """Asks for a prompt and its settings; they are checked before it closes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
