@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from engine.capture import Taken
 from engine.changed_logits import Processed
 from engine.details import TokenDetails
-from engine.events import Copied, Work
+from engine.events import Copied, Event, LogitsChanged, Work
 from engine.interventions import Intervened
 from engine.kv.writes import WriteClock
 from engine.model.config import ModelConfig
@@ -49,6 +49,19 @@ class NoDetails:
 NO_DETAILS = NoDetails()
 
 
+RecordedProcessing = Mapping[str, tuple[Processed, ...]]
+"""What logits processors changed in a step, by request."""
+
+
+def recorded_processing(events: Iterable[Event]) -> RecordedProcessing:
+    """What logits processors changed in the step that said `events`."""
+    done: dict[str, tuple[Processed, ...]] = {}
+    for event in events:
+        if isinstance(event, LogitsChanged):
+            done[event.request] = (*done.get(event.request, ()), Processed(event.plugin, event.change))
+    return done
+
+
 @dataclass(frozen=True, slots=True)
 class Slice:
     """One request's part of a batch: `token_ids` of positions `work.start` to `work.stop`, and its table."""
@@ -78,11 +91,15 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A step's work: copy blocks, run the slices through the model, choose tokens."""
+    """A step's work: copy blocks, run the slices through the model, choose tokens.
+
+    `processing` is what logits processors changed when a recorded step is run again: none is asked then.
+    """
 
     copies: Sequence[Copied]
     slices: Sequence[Slice]
     choices: Sequence[Choice]
+    processing: RecordedProcessing | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ class TorchExecutor:
             return Outcome((), (), NO_DETAILS, forward_ns, 0)
         clock = time.perf_counter_ns()
         logits = _rows_of(found, job).numpy()
-        processing = self._process(logits, job.choices)
+        processing = self._process(logits, job)
         rows = [self._row(choice, each.done) for choice, each in zip(job.choices, processing, strict=True)]
         choices = choose(logits, rows)
         sampled_ns = time.perf_counter_ns() - clock
@@ -112,13 +112,15 @@ class TorchExecutor:
     def look(self, state: State, log: TokenLog, command: LookLayers) -> LayersSeen:
         return LayerLooker(RowAgain(self.decoder, self.pool, state, log)).look(command)
 
-    def _process(self, logits: npt.NDArray[np.float32], choices: Sequence[Choice]) -> Sequence[Processing]:
-        """Ask the logits processors about each choice."""
+    def _process(self, logits: npt.NDArray[np.float32], job: Job) -> Sequence[Processing]:
+        """Ask the logits processors about each choice, or take what they did when the step was recorded."""
+        if job.processing is not None:
+            return [Processing(job.processing.get(choice.request, ())) for choice in job.choices]
         if not self.plugs.processors:
-            return [NOT_PROCESSED] * len(choices)
+            return [NOT_PROCESSED] * len(job.choices)
         return [
             Processing(*self.plugs.process(raw, choice.request, choice.prompt_tokens, choice.tokens))
-            for raw, choice in zip(logits.astype(np.float32, copy=False), choices, strict=True)
+            for raw, choice in zip(logits.astype(np.float32, copy=False), job.choices, strict=True)
         ]
 
     def _row(self, choice: Choice, processed: tuple[Processed, ...] = ()) -> SamplerRow:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from engine import events as ev
-from engine.execution import Executor, Outcome
+from engine.execution import Executor, Outcome, recorded_processing
 from engine.jobs import JobMaker
 from engine.option_error import OptionError
 from engine.params import EngineOptions
@@ -175,7 +175,7 @@ class Rewinder:
             past.tokens.apply(event)
             if isinstance(event, ev.Scheduled) and not failed:
                 job = JobMaker(past.state, past.tokens).job(events[:index], event.batch)
-                outcome: Outcome = self._executor.execute(job)
+                outcome: Outcome = self._executor.execute(replace(job, processing=recorded_processing(events)))
                 chosen = iter(outcome.tokens)
             elif isinstance(event, ev.Token) and next(chosen) != event.token:
                 raise ReplayedDifferentlyError(

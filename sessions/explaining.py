@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from engine import events as ev
 from engine.changed_logits import Processed
 from engine.details import TokenDetails
+from engine.execution import RecordedProcessing, recorded_processing
 from engine.explain import explain
 from engine.sampler_rows import SamplerRows
 from engine.sampling import SamplerRow, choose
 from engine.timeline import Past
 from sessions.header import Header
 from sessions.scratch import Logits
-
-Processing = Mapping[str, tuple[Processed, ...]]
 
 
 class Explainer:
@@ -26,7 +25,7 @@ class Explainer:
     def explain(self, before: Past, events: Sequence[ev.Event], logits: Logits | None) -> Sequence[TokenDetails]:
         """The details of the `token` events among `events`; `before` is how things stood before them."""
         chosen = [event for event in events if isinstance(event, ev.Token)]
-        changes = processing(events)
+        changes = recorded_processing(events)
         details = () if logits is None or not chosen else self._explain(before, chosen, changes, logits)
         for event in events:
             if isinstance(event, ev.Finished):
@@ -39,7 +38,7 @@ class Explainer:
             self._rows.forget(request)
 
     def _explain(
-        self, before: Past, chosen: Sequence[ev.Token], processed: Processing, logits: Logits
+        self, before: Past, chosen: Sequence[ev.Token], processed: RecordedProcessing, logits: Logits
     ) -> Sequence[TokenDetails]:
         rows = [self._row(before, event.request, processed.get(event.request, ())) for event in chosen]
         choices = choose(logits, rows)
@@ -49,12 +48,3 @@ class Explainer:
     def _row(self, before: Past, request: str, processed: tuple[Processed, ...]) -> SamplerRow:
         live, tokens = before.state.requests[request], before.tokens.tokens_of(request)
         return self._rows.row(request, live.params, live.sample, live.prompt_tokens, tokens, processed)
-
-
-def processing(events: Sequence[ev.Event]) -> Processing:
-    """What logits processors changed in a step, by request."""
-    done: dict[str, tuple[Processed, ...]] = {}
-    for event in events:
-        if isinstance(event, ev.LogitsChanged):
-            done[event.request] = (*done.get(event.request, ()), Processed(event.plugin, event.change))
-    return done

@@ -38,6 +38,7 @@ def import_with(file: Path, wanted: str, asked: Sequence[str], name: str | None,
     if not file.is_file():
         raise CommandError(f"{file}: there is no such file")
     target = sessions_folder() / f"{name or file.stem}{SUFFIX}"
+    target.parent.mkdir(parents=True, exist_ok=True)
     check_output(target, force)
     try:
         imported = call_hook(plugin, "read_import", lambda: _read(importer, file), deadline_s=None)

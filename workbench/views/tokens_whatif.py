@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine import protocol as pr
+from engine.changed_logits import Processed
 from engine.details import TokenDetails
+from engine.execution import recorded_processing
 from engine.params import SamplingParams
 from workbench.record import Record
 
@@ -70,7 +72,8 @@ def rework_choice(
     values = np.frombuffer(logits, "<f4")
     rows = SamplerRows(record.about.options.seed, len(values))
     ids = record.token_ids(request)[:position]
-    sampler_row = rows.row(request, tried, about.sample, about.prompt_tokens, ids)
+    done = processed(record, request, position)
+    sampler_row = rows.row(request, tried, about.sample, about.prompt_tokens, ids, done)
     recorded = record.details(request, position)
     try:
         details = rework(values, sampler_row, tried)
@@ -78,6 +81,18 @@ def rework_choice(
         return str(error)
     worst = None if recorded is None else worst_of(values, recorded)
     return Reworked(details, worst, _given(record, request, details, values))
+
+
+def processed(record: Record, request: str, position: int) -> tuple[Processed, ...]:
+    """What plugins changed of the logits before that token was chosen, in the request or one it forked from."""
+    about = record.request(request)
+    while about is not None and about.parent is not None and position < (about.at_position or 0):
+        about = record.request(about.parent)
+    row = None if about is None else record.token_row(about.request, position)
+    if about is None or row is None:
+        return ()
+    events = (each.event for each in record.events_of(row.chosen_step))
+    return recorded_processing(events).get(about.request, ())
 
 
 def _given(record: Record, request: str, details: TokenDetails, logits: npt.NDArray[np.float32]) -> Given | None:

@@ -1,0 +1,3 @@
+"""A plugin that cannot be imported."""
+
+raise ZeroDivisionError("no such luck")
