@@ -1,6 +1,6 @@
 """`make bench`: what the engine and its recorder cost, beside transformers on the same prompts.
 
-    python -m benchmarks [--quick] [--threads N] [--only speed|recording|session]
+    python -m benchmarks [--quick] [--threads N] [--only speed|recording|session|quant]
 
 The 0.5B model has random weights in the shape of Qwen2.5-0.5B, made in a temporary folder (1 GB).
 """
@@ -10,14 +10,16 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 
-from benchmarks import looking_back, random_model, recording, speed
+from benchmarks import looking_back, quant, random_model, recording, speed
 from benchmarks.forward import bandwidth
 from engine.model.weights import load_decoder
 
+STAGES = ("recording", "session", "speed", "quant")
 BUNDLED = Path(__file__).parent.parent / "models" / "tiny-python"
 
 
@@ -25,11 +27,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, shorter outputs")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--only", choices=("speed", "recording", "session"))
+    parser.add_argument("--only", choices=STAGES)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rounds, tokens = (3, 16) if options.quick else (7, 48)
-    wanted = ("recording", "speed", "session") if options.only is None else (options.only,)
+    wanted = STAGES if options.only is None else (options.only,)
     if "recording" in wanted:
         _recording(3 if options.quick else 9)
     if "session" in wanted:
@@ -37,6 +39,9 @@ def main() -> None:
     if "speed" in wanted:
         torch.set_num_threads(options.threads)
         _speed(tokens, rounds)
+    if "quant" in wanted:
+        torch.set_num_threads(options.threads)
+        _quant(tokens, rounds)
 
 
 def _recording(rounds: int) -> None:
@@ -64,7 +69,22 @@ def _speed(tokens: int, rounds: int) -> None:
         _print(speed.compare(Path(folder), "0.5B bf16", torch.bfloat16, tokens // 2, max(3, rounds // 2)))
 
 
-def _print(lines: list[speed.Line]) -> None:
+def _quant(tokens: int, rounds: int) -> None:
+    """The bundled model also in float32, as the workbench runs it."""
+    print(quant.HEADER, flush=True)
+    plain = (*quant.PLAIN, *quant.METHODS)
+    _print(
+        quant.compare(
+            BUNDLED, "bundled", (*plain, *(f"{each}@float32" for each in quant.METHODS)), tokens, rounds
+        )
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        print("building the 0.5B model", file=sys.stderr)
+        random_model.build(Path(folder), "0.5b", "bfloat16")
+        _print(quant.compare(Path(folder), "0.5B", plain, tokens // 2, max(3, rounds // 2)))
+
+
+def _print(lines: Iterable[object]) -> None:
     for line in lines:
         print(line, flush=True)
 

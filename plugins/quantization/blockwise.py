@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-BLOCK_WEIGHTS = 1 << 18
-"""Weights decoded at a time: what they take in float32 stays in a core's cache until it is multiplied."""
+BLOCK_WEIGHTS = 1 << 20
+"""Weights decoded at a time: few enough to take little memory, enough to be multiplied fast."""
 
 Decode = Callable[[slice], Tensor]
 """From a range of a weight's rows (outputs) to their values, `[rows, in]`."""

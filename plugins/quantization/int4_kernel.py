@@ -21,7 +21,7 @@ from plugins.quantization.nibbles import unpack
 
 BLOCK = 64
 GROUPS = (32, 64, 128, 256)
-MOST_ROWS = 64
+MOST_ROWS = 512
 """Up to here the operator is ahead of decoding."""
 
 

@@ -14,7 +14,7 @@ from plugins.quantization.blockwise import multiply, whole
 
 TOP = 127
 SMALLEST_SCALE = 2.0**-24
-MOST_ROWS = 8
+MOST_ROWS = 32
 """Up to here torch's operator is ahead of decoding."""
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from plugins.quantization.blockwise import whole
 from plugins.quantization.int8 import TOP, Codes8
 
-PREPACK_FROM_BYTES = 256 << 10
+PREPACK_FROM_BYTES = 512 << 10
 """Smallest weight that is put in oneDNN's layout: below, a call of its operator costs more than it saves."""
 
 SMALLEST = 2.0**-100
@@ -68,7 +68,7 @@ class _Plain:
         self._codes, self._scale = codes, scale
 
     def __call__(self, x: Tensor) -> Tensor:
-        return torch._int_mm(x, self._codes).float().mul_(self._scale)
+        return torch._int_mm(x, self._codes) * self._scale
 
 
 class _Prepacked:

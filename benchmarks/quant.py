@@ -1,0 +1,128 @@
+"""Decoding with weights in fewer bits, beside float32 and packed bfloat16; and the memory each takes.
+
+    python -m benchmarks.quant FOLDER --methods int8,int4=group:32 --threads 2
+
+Every method is run in turn with bfloat16, and medians compared, so that a busy machine slows both alike. A
+process of its own loads each model to see what stays resident. GPTQ and AWQ run on the same kernels as int4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+from benchmarks.forward import Ours, medians
+from engine.model.decoder import Decoder
+from engine.model.weights import DTYPES, load_decoder
+from plugins.quantization.methods import parse_method
+
+METHODS = ("int8", "w8a8", "int4", "nf4")
+PLAIN = ("float32", "bfloat16")
+PROMPT = 32
+HEADER = (
+    f"{'tokens/s':34}{'batch 1':>10}{'of bf16':>9}{'batch 8':>10}{'of bf16':>9}{'weights':>11}{'resident':>11}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One way to run a model: tokens a second at batch 1 and 8, each over bfloat16's beside it; bytes."""
+
+    name: str
+    rates: tuple[float, float]
+    ratios: tuple[float, float]
+    weight_bytes: int
+    resident_bytes: int
+
+    def __str__(self) -> str:
+        speeds = "".join(
+            f"{rate:10.1f}{ratio:8.2f}x" for rate, ratio in zip(self.rates, self.ratios, strict=True)
+        )
+        return f"{self.name:34}{speeds}{self.weight_bytes / 2**20:7.1f} MiB{self.resident_bytes / 2**20:7.0f} MiB"
+
+
+def load(folder: Path, spec: str) -> Decoder:
+    """`float32`, `bfloat16`, or a method, which computes in bfloat16 unless it ends in `@float32`."""
+    if spec in DTYPES:
+        return load_decoder(folder, DTYPES[spec])
+    name, _, dtype = spec.partition("@")
+    method, options = parse_method(name)
+    compute = DTYPES[dtype or "bfloat16"]
+    return load_decoder(folder, compute, method.prepare(folder, compute, options))
+
+
+def compare(folder: Path, name: str, specs: Sequence[str], tokens: int, rounds: int) -> Iterator[Line]:
+    """A line for each of `specs`."""
+    base = load(folder, "bfloat16")
+    for spec in specs:
+        decoder = base if spec == "bfloat16" else load(folder, spec)
+        pairs = [_rates(decoder, base, batch, tokens, rounds) for batch in (1, 8)]
+        yield Line(
+            f"{name}  {spec}",
+            (pairs[0][0], pairs[1][0]),
+            (pairs[0][0] / pairs[0][1], pairs[1][0] / pairs[1][1]),
+            weight_bytes(decoder),
+            resident_bytes(folder, spec),
+        )
+
+
+def _rates(decoder: Decoder, base: Decoder, batch: int, tokens: int, rounds: int) -> tuple[float, float]:
+    """Tokens a second of both in decode: what a longer run takes beyond its prefill."""
+    vocab = decoder.config.vocab_size
+    prompts = [random.Random(seed).choices(range(vocab), k=PROMPT) for seed in range(batch)]
+    both = [Ours(each).generate for each in (decoder, base)]
+    first, whole = (medians(both, prompts, count, rounds) for count in (1, tokens + 1))
+    ours, theirs = (batch * tokens / (whole[i] - first[i]) for i in (0, 1))
+    return ours, theirs
+
+
+def weight_bytes(decoder: Decoder) -> int:
+    """Bytes of all projections; the embedding is beside them."""
+    layers = (layer for layer in decoder.layers)
+    inside = sum(each.qkv.nbytes + each.o.nbytes + each.gate_up.nbytes + each.down.nbytes for each in layers)
+    return inside + decoder.lm_head.nbytes
+
+
+def resident_bytes(folder: Path, spec: str) -> int:
+    """What a process that has loaded the model, and done nothing else, keeps in memory beyond torch itself."""
+    line = [sys.executable, "-m", "benchmarks.quant", str(folder), "--resident", spec]
+    return int(subprocess.run(line, check=True, capture_output=True, text=True).stdout)
+
+
+def _resident(folder: Path, spec: str) -> int:
+    before = psutil.Process().memory_info().rss
+    decoder = load(folder, spec)
+    after = psutil.Process().memory_info().rss
+    del decoder
+    return after - before
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compare ways to keep weights.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--methods", default="+".join((*PLAIN, *METHODS)), help="joined by +")
+    parser.add_argument("--resident", metavar="METHOD", help="print only the bytes it keeps resident")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--tokens", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.resident:
+        print(_resident(options.folder, options.resident))
+        return
+    print(HEADER, flush=True)
+    specs = options.methods.split("+")
+    for line in compare(options.folder, options.folder.name, specs, options.tokens, options.rounds):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
