@@ -131,10 +131,8 @@ def test_what_never_returns_is_interrupted(
 
 def test_without_it_the_engine_chooses_as_if_it_had_never_been_there(tmp_path: Path) -> None:
     failed = record(tmp_path / "a.wbs", "processor:raise,every:1000")
-    plain = run(
-        "record", *PROMPTS, "--max-tokens", "12", "--kv-blocks", "3", "--block-size", "8", "-o", tmp_path / "b.wbs",
-        "--json",
-    )  # fmt: skip
+    pool = ("--kv-blocks", "3", "--block-size", "8")
+    plain = run("record", *PROMPTS, "--max-tokens", "12", *pool, "-o", tmp_path / "b.wbs", "--json")
     assert outputs(failed) == outputs(plain)
 
 
