@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from engine import admission
 from engine.changed_logits import Changed
 from engine.kv import eviction
+from engine.params import SamplingParams
 from engine.plug_guard import ContractError, PluginFailedError, call_hook
 from plugins.arguments import read_options
 from plugins.contract import CAPABILITIES
@@ -75,9 +76,10 @@ def test_a_wrong_option_names_plugin_option_value_and_what_is_allowed(arguments:
 @given(st.text(max_size=40))
 def test_whatever_is_written_is_read_or_refused_in_one_line(arguments: str) -> None:
     try:
-        assert isinstance(read_options("x", Options, arguments), Options)
+        found: object = read_options("x", Options, arguments)
     except PluginError as error:
-        assert "plugin x" in str(error)
+        found = str(error)
+    assert isinstance(found, Options) or "plugin x" in str(found)
 
 
 # -- files ---------------------------------------------------------------------------------------------------
@@ -246,7 +248,7 @@ def test_other_settings_are_tried_on_what_the_processor_left(tmp_path: Path) -> 
     assert details is not None
     logits = captured_logits(record, about.request, position)
     assert logits is not None
-    again = rework_choice(record, about.request, position, logits, about.params)
+    again = rework_choice(record, about.request, position, logits, SamplingParams(max_tokens=4))
     assert not isinstance(again, str)
     assert again.details == details
     assert details.token not in done.change.removed
