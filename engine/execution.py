@@ -11,7 +11,6 @@ from engine.changed_logits import Processed
 from engine.details import TokenDetails
 from engine.events import Copied, Event, LogitsChanged, Work
 from engine.interventions import Intervened
-from engine.kv.writes import WriteClock
 from engine.model.config import ModelConfig
 from engine.params import SamplingParams
 from engine.plug_guard import PluginFailedError
@@ -24,6 +23,8 @@ from engine.tokens import TokenLog
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from engine.kv.writes import WriteClock
 
 
 class DetailsOf(Protocol):

@@ -27,8 +27,10 @@ from engine.protocol import RequestText
 from sessions.diff_compare import compare_pair, first_difference
 from sessions.diff_distributions import Recorded, divergence
 from sessions.diff_plans import plan_of
+from sessions.diff_result import DiffResult
 from sessions.diff_side import Side
 from sessions.diff_whole import Whole, whole_divergence
+from sessions.diff_words import verdict
 from sessions.errors import SessionError
 from sessions.reader import Session
 from sessions.redaction import redact
@@ -518,3 +520,9 @@ def test_captured_logits_are_compared_whole(folder: Path) -> None:
     assert captured[1] is not None
     assert pair.positions[0].kl == whole_divergence(captured[0], captured[1])
     assert pair.positions[0].kl > 0
+
+
+def test_of_many_requests_without_a_partner_a_few_are_named() -> None:
+    alone = [str(number) for number in range(1, 2001)]
+    said = verdict(DiffResult(False, None, None, "a", "b", [], [], alone, None))
+    assert said.endswith("1 of B, 2 of B, 3 of B, 4 of B, 5 of B, 6 of B, 7 of B, 8 of B, 1,992 more")
