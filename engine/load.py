@@ -56,7 +56,7 @@ def load(
     capture = wanted(options.capture, config.layers)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    decoder = _decoder(folder, dtype, plugs)
+    decoder = decoder_of(folder, dtype, plugs)
     if options.invariant:
         decoder = invariant(decoder)
     pool = KVPool(config, num_blocks, options.block_size, DTYPES[dtype])
@@ -65,7 +65,7 @@ def load(
     return Engine(executor, limits_of(config), num_blocks, options, sink, stop_strings, make_timeline(), plugs)
 
 
-def _decoder(folder: Path, dtype: str, plugs: Plugs) -> Decoder:
+def decoder_of(folder: Path, dtype: str, plugs: Plugs) -> Decoder:
     """The model with the weights that a plugin made of it; plain ones where it fails at any of them."""
     if plugs.transform is None or plugs.transform[0] in plugs.disabled:
         return load_decoder(folder, DTYPES[dtype])

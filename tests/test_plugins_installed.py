@@ -209,6 +209,32 @@ async def test_a_panel_that_fails_says_so_and_the_session_records_it(tmp_path: P
     assert (disabled.plugin, disabled.hook) == ("stranger", "panel_lines")
 
 
+async def test_without_its_policy_the_screen_says_that_the_order_is_not_known(tmp_path: Path) -> None:
+    path = tmp_path / "run.wbs"
+    record(path)
+    eviction.POLICIES.pop("newest")
+    async with workbench_on(Recorded(path)) as (app, pilot):
+        app.seek(14)
+        await settle(pilot)
+        await press(pilot, "4", "5")
+        shown = " ".join(screen_text(app).split())
+        assert "next to be evicted (newest)" in shown
+        assert "What goes next is decided by policy newest" in shown
+
+
+async def test_its_policy_orders_what_the_screen_says_goes_next(tmp_path: Path) -> None:
+    path = tmp_path / "run.wbs"
+    record(path)
+    for how in ("none", "raise"):
+        async with workbench_on(Recorded(path), added=added_by([f"stranger=eviction:{how}"])) as (app, pilot):
+            await press(pilot, "5")
+            state = app.scene.moment.state
+            assert state.blocks.cached
+            shown = " ".join(screen_text(app).split())
+            assert "next to be evicted (newest)" in shown
+            assert ("What goes next is decided by" in shown) == (how == "raise")
+
+
 async def test_a_command_that_fails_is_said_and_not_run_again(demo_session: Path) -> None:
     added = added_by(["stranger=command:contract"])
     async with workbench_on(Recorded(demo_session), added=added) as (app, pilot):

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.model.fingerprint import Fingerprint, fingerprint
+from engine.plugs import Plugs
 from sessions.diff_plans import plan_of
 from sessions.diff_result import Rebuilding
 from sessions.diff_side import Side
 from sessions.header import Header
 from workbench.cli.errors import CommandError
+from workbench.cli.plugging import plugged_as_recorded
 from workbench.model_behind import check_model
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class Models:
 
     given: Path | None = None
     _given: Fingerprint | None = None
-    _decoders: dict[tuple[str, str, str, bool], Decoder] = field(default_factory=dict)
+    _decoders: dict[tuple[str, str, str, bool, tuple[str, ...]], Decoder] = field(default_factory=dict)
 
     def folder(self, header: Header) -> Path:
         """The folder of a session's model. Raises ModelMissingError where it is gone, or another one now."""
@@ -48,12 +50,14 @@ class Models:
 
     def decoder(self, header: Header) -> Decoder:
         """The model of a session, in the type and with the kernels it ran with."""
+        from engine.load import decoder_of
         from engine.model.invariant import invariant
-        from engine.model.weights import DTYPES, load_decoder
 
-        key = (header.config_sha256, header.weights_sha256, header.dtype, header.options.invariant)
+        ran_with = tuple(header.options.plugins)
+        key = (header.config_sha256, header.weights_sha256, header.dtype, header.options.invariant, ran_with)
         if key not in self._decoders:
-            decoder = load_decoder(self.folder(header), DTYPES[header.dtype])
+            plugs = plugged_as_recorded(header)[1] if ran_with else Plugs()
+            decoder = decoder_of(self.folder(header), header.dtype, plugs)
             self._decoders[key] = invariant(decoder) if header.options.invariant else decoder
         return self._decoders[key]
 

@@ -11,7 +11,7 @@ from workbench.views.blocks_history import words
 from workbench.views.blocks_slots import Slots
 from workbench.views.blocks_table import written_hash
 from workbench.views.holders import holders
-from workbench.views.victims import next_victims
+from workbench.views.victims import next_victims, why_no_order
 from workbench.widgets.inks import Ink
 from workbench.widgets.spans import Line, Span
 
@@ -92,6 +92,8 @@ def _eviction(scene: Scene, block: int) -> str:
     state = scene.moment.state
     if state.blocks.ref_count[block]:
         return "protected while it is held"
+    if (why := why_no_order(state)) is not None:
+        return f"not in use; {why}"
     order = [victim.block for victim in next_victims(state, MOST_VICTIMS)]
     if block in order:
         return f"number {order.index(block) + 1} to be evicted"

@@ -21,7 +21,7 @@ from workbench.views.radix_order import EvictionRows
 from workbench.views.radix_path import RequestPath, request_path
 from workbench.views.radix_text import tree_lines
 from workbench.views.radix_tree import RadixRows, path_to
-from workbench.views.victims import grouped, next_victims
+from workbench.views.victims import grouped, next_victims, why_no_order
 from workbench.widgets.messages import Activated, CursorMoved
 from workbench.widgets.table import LineTable
 from workbench.widgets.textpane import DetailPane, TextPane
@@ -150,7 +150,7 @@ class RadixView(View):
         pane, cached = self.query_one("#radix-order", LineTable), scene.moment.state.blocks.cached
         pane.set_model(shown.order)
         pane.empty = why_nothing_goes(scene)
-        policy = scene.record.about.options.eviction
+        policy = scene.moment.state.evictable.policy.name
         pane.border_title = f"next to be evicted ({policy})"
         pane.border_subtitle = f"{cached:,} cached blocks" if cached else ""
         rows = (at for at, going in enumerate(shown.order.groups) if going.node == shown.node)
@@ -295,6 +295,8 @@ def why_nothing_goes(scene: Scene) -> str:
     """Why eviction would find nothing."""
     if not scene.record.about.options.prefix_cache:
         return "The prefix cache is off: there is nothing to evict."
+    if (why := why_no_order(scene.moment.state)) is not None:
+        return f"{why[:1].upper()}{why[1:]}: open the session with --plugin."
     return "Nothing can be evicted: every cached block is held by a table, or none is cached."
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from engine.kv.eviction import POLICIES, NotHere
 from engine.overlay import Overlay, Short, Victim
+from engine.plug_guard import PluginFailedError
 from engine.state import State
 
 
@@ -16,8 +18,31 @@ class Going(NamedTuple):
     blocks: Sequence[int]
 
 
+def why_no_order(state: State) -> str | None:
+    """Why it is not known what would be evicted next; None where it is."""
+    policy = state.evictable.policy
+    if isinstance(policy, NotHere):
+        return f"what goes next is decided by policy {policy.name} of a plugin that is not on here"
+    return None
+
+
 def next_victims(state: State, most: int) -> Sequence[Victim]:
-    """The blocks that would be evicted one after the other if nothing else happened, at most `most`."""
+    """The blocks that would be evicted one after the other if nothing else happened, at most `most`.
+
+    Empty where that is not known: see `why_no_order`.
+    """
+    if why_no_order(state):
+        return ()
+    try:
+        return _next_victims(state, most)
+    except PluginFailedError:  # the engine finds out for itself; the screen does without
+        name = state.evictable.policy.name
+        POLICIES.pop(name, None)
+        state.evictable.policy = NotHere(name)
+        return ()
+
+
+def _next_victims(state: State, most: int) -> Sequence[Victim]:
     overlay = Overlay(state)
     found = overlay.find(overlay.free + min(most, state.blocks.cached))
     if isinstance(found, Short):
@@ -37,4 +62,4 @@ def grouped(victims: Sequence[Victim]) -> list[Going]:
     return [Going(node, blocks) for node, blocks in groups]
 
 
-__all__ = ["Going", "grouped", "next_victims"]
+__all__ = ["Going", "grouped", "next_victims", "why_no_order"]
