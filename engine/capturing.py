@@ -68,7 +68,7 @@ class Keeper:
         """Softmax of the last row's scaled scores; the heads that share a KV head are its queries."""
         span, window = self.batch.spans[index], self.decoder.layers[layer].window
         first = 0 if window is None else max(0, span.end - window)
-        key = self.pool.layers[layer][:, 0].index_select(0, self._slots_of(index)[first:]).float()
+        key = self.pool.gather(layer, self._slots_of(index)[first:])[:, 0].float()
         row = queries[self.batch.rows(index).stop - 1].float()
         grouped = row.view(key.shape[1], -1, key.shape[2]) * key.shape[2] ** -0.5
         found = (grouped @ key.permute(1, 2, 0)).softmax(dim=-1).flatten(0, 1)

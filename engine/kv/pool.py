@@ -47,6 +47,10 @@ class KVPool:
         """A copy of what lies in `slots [tokens]`: `[tokens, 2, kv_heads, head_dim]`."""
         return self.layers[layer].index_select(0, slots)
 
+    def read(self, layer: int, run: slice) -> Tensor:
+        """What lies in a run of slots, `[tokens, 2, kv_heads, head_dim]`; not a copy of it."""
+        return self.layers[layer][run]
+
     def copy_block(self, source: int, target: int, tokens: int) -> None:
         """Copies the first `tokens` slots of a block to another block, in every layer (copy-on-write)."""
         assert 0 <= tokens <= self.block_size

@@ -28,7 +28,7 @@ def attend(q: Tensor, pool: KVPool, layer: int, batch: Batch, window: int | None
 def _attend_read(q: Tensor, pool: KVPool, layer: int, read: Read) -> Tensor:
     """One read's rows: keys and values come out of the pool as `[sequences, kv_heads, kv, head_dim]`."""
     sequences, length = read.slots.shape
-    held = pool.gather(layer, read.slots.flatten()) if read.run is None else pool.layers[layer][read.run]
+    held = pool.gather(layer, read.slots.flatten()) if read.run is None else pool.read(layer, read.run)
     kv = held.view(sequences, length, 2, -1, q.shape[-1])
     key, value = kv.permute(2, 0, 3, 1, 4).unbind()
     return _decode(q, key, value, read) if read.decode else _prefill(q, key, value, read)

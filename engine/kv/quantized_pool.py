@@ -1,0 +1,80 @@
+"""A pool that keeps keys and values in eight or four bits: each head of each token on levels of its own.
+
+    8 bits   code * scale           scale = max |x| / 127
+    4 bits   code * scale + low     scale = (max - min) / 15, two codes a byte
+
+A token is rounded once, when it is written; whoever reads it gets the same values ever after, for attention, to
+look at them, or out of a copied block. They are in the compute type for as long as a layer's attention takes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from engine.kv.pool import KVPool
+from engine.model.config import ModelConfig
+
+Bits = Literal[8, 4]
+SMALLEST_SCALE = 2.0**-100
+
+
+class QuantizedKVPool(KVPool):
+    """`layers[i]` holds the codes, `[slots, 2, kv_heads, head_dim]` int8 or `[..., head_dim / 2]` uint8;
+    `scales[i]` what they are times and, in four bits, over: `[slots, 2, kv_heads, 1 or 2]` float32."""
+
+    def __init__(
+        self, config: ModelConfig, num_blocks: int, block_size: int, dtype: torch.dtype, bits: Bits
+    ) -> None:
+        assert num_blocks >= 1
+        assert block_size >= 1
+        self.num_blocks = num_blocks
+        self.block_size = block_size
+        self.dtype = dtype
+        self.bits = bits
+        heads = (num_blocks * block_size, 2, config.kv_heads)
+        codes = (*heads, config.head_dim * bits // 8)
+        kind = torch.int8 if bits == 8 else torch.uint8
+        self.layers = [torch.zeros(codes, dtype=kind) for _ in range(config.layers)]
+        self.scales = [torch.zeros(*heads, 1 if bits == 8 else 2) for _ in range(config.layers)]
+
+    @property
+    def bytes_per_token(self) -> int:
+        return sum(held[0].nbytes for held in (*self.layers, *self.scales))
+
+    def write(self, layer: int, slots: Tensor, kv: Tensor) -> None:
+        codes, scale = _eight(kv.float()) if self.bits == 8 else _four(kv.float())
+        self.layers[layer].index_copy_(0, slots, codes)
+        self.scales[layer].index_copy_(0, slots, scale)
+
+    def gather(self, layer: int, slots: Tensor) -> Tensor:
+        return self._decoded(self.layers[layer].index_select(0, slots), self.scales[layer].index_select(0, slots))
+
+    def read(self, layer: int, run: slice) -> Tensor:
+        return self._decoded(self.layers[layer][run], self.scales[layer][run])
+
+    def copy_block(self, source: int, target: int, tokens: int) -> None:
+        super().copy_block(source, target, tokens)
+        read, write = source * self.block_size, target * self.block_size
+        for scale in self.scales:
+            scale[write : write + tokens] = scale[read : read + tokens]
+
+    def _decoded(self, codes: Tensor, scale: Tensor) -> Tensor:
+        if self.bits == 8:
+            return (codes * scale).to(self.dtype)
+        levels = torch.stack((codes & 15, codes >> 4), -1).flatten(-2)
+        return torch.addcmul(scale[..., 1:], levels, scale[..., :1]).to(self.dtype)
+
+
+def _eight(kv: Tensor) -> tuple[Tensor, Tensor]:
+    scale = (kv.abs().amax(-1, keepdim=True) / 127).clamp_(min=SMALLEST_SCALE)
+    return (kv / scale).round_().to(torch.int8), scale
+
+
+def _four(kv: Tensor) -> tuple[Tensor, Tensor]:
+    low, high = kv.aminmax(dim=-1, keepdim=True)
+    scale = ((high - low) / 15).clamp_(min=SMALLEST_SCALE)
+    codes = ((kv - low) / scale).round_().clamp_(0, 15).to(torch.uint8)
+    return codes[..., 0::2] | (codes[..., 1::2] << 4), torch.cat((scale, low), -1)
