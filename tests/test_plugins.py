@@ -255,6 +255,40 @@ def test_other_settings_are_tried_on_what_the_processor_left(tmp_path: Path) -> 
     record.close()
 
 
+MOODY = """
+import os
+from plugins.contract import Changed, NoOptions
+class Thing:
+    name, compares = "moody", 8
+    def process_logits(self, row):
+        if row.position > 8 and os.environ.get("MOOD") == "process":
+            raise RuntimeError("not today")
+        return Changed(removed=(int(row.logits.argmax()),))
+    def order_waiting(self, waiting):
+        if os.environ.get("MOOD") == "order":
+            raise RuntimeError("not today")
+        return waiting[::-1]
+class Plugin:
+    name, version, description, options = "moody", "1", "Moody.", NoOptions
+    def provide(self, options):
+        return [Thing()]
+"""
+
+
+@pytest.mark.parametrize("mood", ["process", "order"])
+def test_what_failed_once_fails_again_in_a_replay_whatever_it_would_do_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mood: str
+) -> None:
+    file, path = tmp_path / "moody.py", tmp_path / "run.wbs"
+    file.write_text(MOODY)
+    monkeypatch.setenv("MOOD", mood)
+    line = ("--prompt", "def f(x):", "--prompt", "class A:", "--max-tokens", 9, "--policy", "moody", "-o", path)
+    assert "not today" in run("record", *line, "--plugin", file).err
+    monkeypatch.setenv("MOOD", "fine")
+    assert run("replay", path, "--plugin", file).out.startswith("identical")
+    admission.POLICIES.pop("moody")
+
+
 # -- one door ------------------------------------------------------------------------------------------------
 
 
