@@ -11,6 +11,7 @@ from engine.wording import plural
 from sessions.diff_result import DiffResult, FirstToken, PairDifference, Rebuilding, StageSearch
 
 REFERENCE = "transformers"
+MOST_NAMED = 8
 
 MEANS = {
     "embed": "the embedding of the token",
@@ -131,7 +132,8 @@ def verdict(result: DiffResult) -> str:
     if result.b == REFERENCE:
         return _reference_verdict(result)
     alone = [*(f"{id_} of A" for id_ in result.only_a), *(f"{id_} of B" for id_ in result.only_b)]
-    more = f"; no partner for request {', '.join(alone)}" if alone else ""
+    named = alone if len(alone) <= MOST_NAMED else [*alone[:MOST_NAMED], f"{len(alone) - MOST_NAMED:,} more"]
+    more = f"; no partner for request {', '.join(named)}" if alone else ""
     if result.first_token is None and not alone:
         return f"identical: the tokens of {plural(len(result.pairs), 'pair')} of requests are the same"
     differing = sum(pair.first is not None for pair in result.pairs)

@@ -56,6 +56,8 @@ def pack_session(path: Path, output: Path, model: Path | None = None, progress: 
     folder = model if model is not None else Path(header.model_path)
     files, left_out = _model_files(folder, header.config_sha256, named=model is not None)
     with _closed(path) as closed:
+        if closed != path:
+            left_out.append(_later(closed))
         sources = [(SESSION, closed), *((MODEL + file.name, file) for file in files)]
         manifest = Manifest(
             name=path.stem, model_name=header.model_name, weights_sha256=header.weights_sha256,
@@ -63,6 +65,13 @@ def pack_session(path: Path, output: Path, model: Path | None = None, progress: 
         )  # fmt: skip
         _write(output, manifest, [source for _, source in sources], progress or (lambda _done, _total: None))
     return Packed(manifest, left_out)
+
+
+def _later(copy: Path) -> str:
+    """What is not in the copy of a session that has a log, in words."""
+    with Session.open(copy) as session:
+        last = session.last_step(max(row.branch for row in session.branches))
+    return f"what came after step {last}: the session was still being recorded, or was cut off"
 
 
 def _model_files(folder: Path, config_sha256: str, *, named: bool) -> tuple[list[Path], list[str]]:

@@ -107,9 +107,10 @@ def test_a_session_that_still_grows_is_packed_as_far_as_it_is_written(tmp_path: 
     engine = engine_on(writer_on(path, DEMO_HEADER), DEMO_HEADER)
     engine.submit(spec(range(9), 20))
     engine.run(5)
-    pack_session(path, output)
+    packed = pack_session(path, output)
     engine.run()
     engine.close()
+    assert packed.left_out[-1].startswith("what came after step 5: the session was still being recorded")
     taken = import_pack(output, tmp_path / "taken")
     with Session.open(taken.session) as session:
         assert session.last_step() == 5

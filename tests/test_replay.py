@@ -164,6 +164,19 @@ def test_a_run_of_the_model_is_identical_to_the_bit(model_run: Path) -> None:
         assert len(session.branches) == 3
 
 
+def test_a_session_that_still_grows_is_said_to_be_compared_in_part(model_run: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(model_run, tmp_path))
+    writing = sqlite3.connect(path)
+    writing.execute("PRAGMA journal_mode = WAL")
+    with writing:
+        writing.execute("UPDATE header SET value = value")
+    done = run("replay", str(path))
+    writing.close()
+    assert done.code == 0
+    assert "compared as far as it is written" in done.err
+    assert done.out.startswith("identical: ")
+
+
 def test_a_copy_that_went_on_replays_whole(model_run: Path, tmp_path: Path) -> None:
     """The engine that went on had none of the KV that the one it replays on still has."""
     copy = tmp_path / "copy.wbs"

@@ -11,12 +11,13 @@ import msgspec
 from engine.events import PluginDisabled
 from engine.params import EngineOptions
 from engine.plugs import Plugs
+from sessions.export.opening import is_growing
 from sessions.header import TOKENIZER, Header
 from sessions.reader import Session
 from sessions.replay import RecordTimeline, Said, replay
 from sessions.replay_compare import Comparison
 from sessions.replay_difference import Difference
-from workbench.cli.console import print_json
+from workbench.cli.console import print_json, say
 from workbench.cli.errors import DONE, FAILED, CommandError
 from workbench.cli.model_finder import resolve_model
 from workbench.cli.plugging import plugged_as_recorded
@@ -52,9 +53,12 @@ def replay_session(
 
     `plugins` name files with plugins that it ran with and that are not installed.
     """
-    with Session.open(resolve_session(name)) as session:
+    path = resolve_session(name)
+    with Session.open(path) as session:
         if session.redacted:
             raise CommandError(f"{name}: its text was taken out, and with it what a replay would feed in")
+        if is_growing(path):
+            say(f"{name} is still being recorded, or was cut off: it is compared as far as it is written")
         folder = _folder(session.header, model)
         options = _options(session.header, threads)
         plugs = _plugs(session, plugins)
