@@ -317,10 +317,14 @@ class Reply(Message, frozen=True):
 
 
 class Done(Message, frozen=True):
-    """The line of `Do` was carried out, or refused with one line; `points` are those there are now."""
+    """The line of `Do` was carried out, or refused with one line; `points` are those there are now.
+
+    `lacks` says that the engine has no longer, or not yet, what was asked for: the record may.
+    """
 
     shown: Shown = Shown()
     error: str | None = None
+    lacks: bool = False
     points: tuple[PointInfo, ...] = ()
 
 

@@ -284,6 +284,49 @@ async def test_help_lists_every_command(session: Path) -> None:
         assert "break [at STAGE] [if EXPR]" in screen_text(app)
 
 
+# -- what was said ------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_stays_where_it_leads_and_goes_with_the_next_move(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        await left(app, pilot, "last kv.free")
+        line = app.screen.query_one("#message", OneLine)
+        await until(pilot, lambda: "kv.free: " in line.text())
+        assert not app.clock.live
+        await press(pilot, "[")
+        assert "kv.free: " not in line.text()
+
+
+async def test_why_a_key_is_disabled_is_whole_in_a_narrow_window_and_what_is_cut_has_a_mark(
+    session: Path,
+) -> None:
+    async with workbench_on(session, (80, 24)) as (app, pilot):
+        await press(pilot, "R")
+        line = app.screen.query_one("#message", OneLine)
+        assert line.text().startswith(" not now: this is a recorded session")
+        app.say("x" * 100)
+        assert line.text() == f" {'x' * 78}…"
+
+
+async def test_what_the_engine_has_no_longer_is_printed_from_the_record(tmp_path: Path) -> None:
+    async with workbench_with_engine(tmp_path / "run.wbs") as (app, pilot):
+        await left(app, pilot, 'break if req == "2" and pos == 10')
+        await left(app, pilot, "commands 1 : print pos ; print step")
+        await press(pilot, "c")
+        await until(pilot, lambda: isinstance(app.screen, Page))
+        stop = app.engine.stop
+        assert stop is not None
+        assert "pos = 10" in screen_text(app)
+        assert f"step = {stop.step}" in screen_text(app)
+        await press(pilot, "escape", "n")
+        await until(pilot, lambda: app.clock.live and app.clock.step > stop.step)
+        token = app.scene.record.token_ids("2")[10]
+        await left(app, pilot, "select 2 10")
+        await left(app, pilot, "print token")
+        line = app.screen.query_one("#message", OneLine)
+        await until(pilot, lambda: f"token = {token}" in line.text())
+
+
 # -- keys that are faster than the line --------------------------------------------------------------------
 
 

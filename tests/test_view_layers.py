@@ -544,7 +544,7 @@ async def test_a_pooled_tile_is_shown_exactly_on_enter(session: Path, engine_of:
         panes = view_of(app).all_panes
         panes.values.focus()
         await press(pilot, "right", "down")
-        assert "~ largest of its tile" in screen_text(app)
+        assert "~ largest of its tile, enter shows it exactly" in screen_text(app)
         await press(pilot, "enter")
         assert engine.walked == [pr.LookStage(request="2", window=Window(1, 1, 4, 4))]
         closer = Values(1, 1, 1, 4, 4, 1, np.array([9, -8, 7, 6], "<f4").tobytes())

@@ -265,17 +265,23 @@ class WorkbenchApp(App[int]):
 
     def seek(self, step: int, branch: int | None = None) -> None:
         if self.desk is not None:
-            self.note(self.desk.seek(step, branch))
+            self.moved(self.desk.seek(step, branch))
+
+    def moved(self, news: News) -> None:
+        """Another moment is on the screen: what was said was about the one before."""
+        if news:
+            self.hush()
+        self.note(news)
 
     def go_live(self) -> None:
         """Follow the run again, in the branch that goes on."""
         if self.desk is not None:
-            self.note(self.desk.go_live())
+            self.moved(self.desk.go_live())
 
     def turn_to(self, branch: int, step: int | None = None) -> None:
         """Look at another branch: at its end, or at `step` of it."""
         if self.desk is not None:
-            self.note(self.desk.turn_to(branch, step))
+            self.moved(self.desk.turn_to(branch, step))
 
     def shown_record(self) -> Record:
         """The record on the screen now."""
@@ -294,7 +300,7 @@ class WorkbenchApp(App[int]):
     def move(self, how: Callable[[], bool]) -> None:
         """Move the clock by one of its methods."""
         if self.desk is not None:
-            self.note(self.desk.move(how))
+            self.moved(self.desk.move(how))
 
     @cached_property
     def shell(self) -> Shell:
@@ -438,7 +444,8 @@ class WorkbenchApp(App[int]):
         if action is None:
             self._act_in_view(action_id)
         elif (why := action.why_not(self)) is not None:
-            self.say(f"{action.title}: not now, {why}", problem=True)
+            whole = f"{action.title}: not now, {why}"
+            self.say(whole if len(whole) + 2 <= self.size.width else f"not now: {why}", problem=True)
         else:
             action.run(self)
             self._paint_frame()

@@ -98,7 +98,7 @@ class OneLine(Widget):
             if number:
                 segments.append(self.brush.segment(" " * self.gap))
                 at += self.gap
-            width = min(width_of(item.line), self.size.width)
+            width = min(width_of(item.line), max(0, self.size.width - at))
             segments += lay(item.line, width, self.brush)
             if item.action:
                 self._spots.append((at, at + width, item.action))

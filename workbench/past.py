@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from engine.debug.errors import DebugError
+from engine.debug.errors import DebugError, LacksError
 from engine.debug.registry import Line
 from engine.debug.said import PointInfo, Shown
 from sessions.debug.console import Cursor, RecordConsole
@@ -25,8 +25,11 @@ class Past:
         self._console: RecordConsole | None = None
         self._busy = False
 
-    def answer(self, line: Line, answered: Answer) -> None:
-        """Carry a line out; `answered` hears what is wrong with it, or None."""
+    def answer(self, line: Line, answered: Answer, *, otherwise: str | None = None) -> None:
+        """Carry a line out; `answered` hears what is wrong with it, or None.
+
+        `otherwise` is what to say where the record lacks it, too.
+        """
         app, chosen = self._app, self._app.selection
         if self._busy:
             answered("the line before this one is still being worked on")
@@ -34,7 +37,7 @@ class Past:
         self._busy = True
         cursor = Cursor(app.clock.branch, app.clock.step, chosen.request, chosen.position)
         points = app.shell.points if app.engine.records else None
-        work = partial(self._work, line, cursor, points, answered)
+        work = partial(self._work, line, cursor, points, answered, otherwise)
         app.run_worker(work, name="past", thread=True, exit_on_error=False)
 
     def close(self) -> None:
@@ -43,12 +46,21 @@ class Past:
             self._console.session.close()
             self._console = None
 
-    def _work(self, line: Line, cursor: Cursor, points: Sequence[PointInfo] | None, answered: Answer) -> None:
+    def _work(
+        self,
+        line: Line,
+        cursor: Cursor,
+        points: Sequence[PointInfo] | None,
+        answered: Answer,
+        otherwise: str | None,
+    ) -> None:
         """On the worker's thread."""
         try:
             console = self._console_now()
             console.session.refresh()
             found: Shown | str = console.carry_out(line.command, cursor, points)
+        except LacksError as error:
+            found = otherwise or str(error)
         except (DebugError, SessionError) as error:
             found = str(error)
         self._app.call_from_thread(self._tell, line, found, answered)

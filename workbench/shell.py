@@ -204,6 +204,9 @@ class Shell:
         def take(answer: pr.Answer) -> None:
             if isinstance(answer, pr.Done):
                 self.points = answer.points
+                if answer.lacks and isinstance(line.command, do.Print | do.Assert):
+                    self.past.answer(line, answered, otherwise=answer.error)
+                    return
                 answered(answer.error)
                 if answer.error is None:
                     self.answer(answer.shown, line.text.strip())
@@ -219,7 +222,6 @@ class Shell:
         """Put an answer on the screen: lines to read, a place to go to, something to select."""
         app = self._app
         app.look_soon()
-        self.show(shown.lines, title)
         if shown.goto is not None:
             branch, step = shown.goto
             app.seek(step, branch)
@@ -228,6 +230,7 @@ class Shell:
             app.select(replace(app.selection, request=request, position=position))
         if shown.stop is not None and shown.stop.request is not None:
             app.select(replace(app.selection, request=shown.stop.request, position=shown.stop.position))
+        self.show(shown.lines, title)  # last: moving takes away what was said before
 
     def show(self, lines: Sequence[str], title: str) -> None:
         """One line goes to the message line, more of them over the screen."""
@@ -253,8 +256,7 @@ class Shell:
         if stop.layer is not None and stop.layer >= 0:
             chosen = replace(chosen, layer=stop.layer)
         app.select(chosen)
-        for shown in stopped.shown:
-            self.show(shown.lines, stopped.sentence)
+        self.show([line for shown in stopped.shown for line in shown.lines], stopped.sentence)
         if stop.when == "inside" and app.link is not None:
             app.link.send(pr.LookStage(request=stop.request))
 

@@ -11,7 +11,7 @@ from engine.debug.changing import Means
 from engine.debug.checker import Known
 from engine.debug.console import Console, Going
 from engine.debug.debugger import Debugger
-from engine.debug.errors import DebugError
+from engine.debug.errors import DebugError, LacksError
 from engine.debug.registry import Line, read_line
 from engine.debug.said import Shown, Stop, sentence
 from engine.engine import Engine
@@ -59,13 +59,22 @@ class HostedDebugger:
             if line.where == "change":
                 self.flush()
         except (ValueError, RuntimeError) as error:
-            return Answered(self._done(command, error=_one_line(error)))
+            lacks = isinstance(error, LacksError)
+            return Answered(self._done(command, error=_one_line(error), lacks=lacks))
         if isinstance(answer, Going):
             return Answered(self._done(command), answer.steps)
         return Answered(self._done(command, answer), 0 if _pauses(line) else None)
 
-    def _done(self, command: pr.Do, shown: Shown = Shown(), error: str | None = None) -> pr.Done:  # noqa: B008
-        return pr.Done(id=command.id, shown=shown, error=error, points=self.debugger.points.infos)
+    def _done(
+        self,
+        command: pr.Do,
+        shown: Shown = Shown(),  # noqa: B008
+        error: str | None = None,
+        *,
+        lacks: bool = False,
+    ) -> pr.Done:
+        points = self.debugger.points.infos
+        return pr.Done(id=command.id, shown=shown, error=error, lacks=lacks, points=points)
 
     def halted(self, stop: Stop) -> tuple[pr.Stopped, float]:
         """What to tell of a stop, its point's commands carried out, and the steps that these let follow."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def seek_notable(app: WorkbenchApp, direction: Direction) -> None:
     if app.desk is not None:
-        app.note(app.desk.seek_notable(direction))
+        app.moved(app.desk.seek_notable(direction))
 
 
 def ask_step(app: WorkbenchApp) -> None:

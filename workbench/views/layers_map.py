@@ -27,6 +27,7 @@ class StageMap(Heatmap):
         "the value below has its sign and its place. A tile that stands for several values shows the largest."
     )
     seen: Seen | None = None
+    halted = False  # the pass stands there: it can be asked for more of its values
     _signed: Floats | None = None
     _mark = ""
 
@@ -70,7 +71,9 @@ class StageMap(Heatmap):
         exact = self._exact() if self.seen.closer is not None else None
         if exact is not None:
             return f"{place}   {exact}"
-        pooled = "" if self.seen.values.exact else "  ~ largest of its tile, enter shows it exactly"
+        pooled = (
+            "" if self.seen.values.exact else f"  ~ largest of its tile{', enter shows it exactly' * self.halted}"
+        )
         return f"{place}   {self._mark}{number(value)}{pooled}"
 
     def tile(self) -> tuple[int, int, int, int]:

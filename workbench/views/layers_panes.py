@@ -99,6 +99,7 @@ class LayersPanes(Container):
         line = shown.lines[index]
         place = line.layer, line.stage
         seen = shown.seen.get(place)
+        self.values.halted = shown.here is not None
         self.values.show_seen(seen, scene.glyphs.approximate if shown.recomputed else "")
         self.values.border_title = f"values of {stage_name(*place)}"
         self.values.border_subtitle = "brighter is larger, whatever the sign" if seen is not None else ""

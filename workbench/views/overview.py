@@ -62,8 +62,15 @@ class OverviewView(View):
         self.query_one("#decisions", TextPane).selectable = True
         self._told: Sequence[Told] = ()
         self._requests: Sequence[RequestRow] = ()
+        self._shown: Scene | None = None
+
+    def on_resize(self) -> None:
+        """The tails of the texts are cut to the room there is, which is known after the first layout only."""
+        if self._shown is not None:
+            self.call_after_refresh(self._show_requests, self._shown)
 
     def show(self, scene: Scene, news: News) -> None:
+        self._shown = scene
         if news & (News.MOMENT | News.SELECTION | News.RECORD):
             self._show_requests(scene)
             self._show_text(scene)
