@@ -48,7 +48,9 @@ def loaded_by(*arguments: str) -> str:
     return done.stderr.rpartition("LOADED")[2].strip()
 
 
-@pytest.mark.parametrize("command", ["--help", "run", "record --help", "sessions ls", "models ls", "plugins ls", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["--help", "run", "record --help", "sessions ls", "models ls", "plugins ls", "doctor"]
+)
 def test_commands_that_run_no_model_import_no_torch(command: str) -> None:
     assert loaded_by(*command.split()) == ""
 
