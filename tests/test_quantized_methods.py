@@ -216,16 +216,30 @@ def test_gptq_goes_on_where_the_hessian_is_singular() -> None:
     assert gptq(weight, seen, GptqOptions(group=16, damping=1e-9)).dense().isfinite().all()
 
 
-def test_awq_never_does_worse_than_rounding_on_what_it_saw() -> None:
-    weight, seen = torch.randn(48, 96, generator=torch.Generator().manual_seed(0)), counted(inputs(300, 96))
-    magnitude = seen.magnitude / seen.rows
-    for symmetric in (False, True):
-        rounded = round_to_nearest(weight, 32, symmetric).dense()
-        plain = output_error(rounded - weight, seen.gram)
-        scaled = awq(weight, magnitude, seen.gram, AwqOptions(group=32, symmetric=symmetric, clip=False))
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_awq_gives_inputs_that_carry_much_finer_levels(symmetric: bool) -> None:
+    x = inputs(300, 96)
+    x[:, [7, 40, 71]] *= 20
+    weight, seen = torch.randn(48, 96, generator=torch.Generator().manual_seed(0)), counted(x)
+    options = AwqOptions(group=32, symmetric=symmetric, clip=False)
+    scaled = awq(weight, seen.magnitude / seen.rows, seen.gram, options)
+    off = round_to_nearest(weight, 32, symmetric).dense() - weight
 
-        assert output_error(scaled.dense() - weight, seen.gram) <= plain
-        assert float(scaled.scale.max() * scaled.scale.min()) == pytest.approx(1, rel=1e-4)
+    assert output_error(scaled.dense() - weight, seen.gram) < 0.6 * output_error(off, seen.gram)
+    assert int(scaled.scale.argmax()) in (7, 40, 71)
+    assert float(scaled.scale.max() * scaled.scale.min()) == pytest.approx(1, rel=1e-4)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_narrower_ranges_are_taken_only_where_they_lose_less(symmetric: bool) -> None:
+    weight, seen = torch.randn(48, 96, generator=torch.Generator().manual_seed(0)), counted(inputs(300, 96))
+    seen.gram = torch.diag(seen.gram.diagonal())  # then what is least for each group is least for all
+    whole, clipped = (
+        awq(weight, seen.magnitude / seen.rows, seen.gram, AwqOptions(group=32, symmetric=symmetric, clip=clip))
+        for clip in (False, True)
+    )
+    errors = [output_error(made.dense() - weight, seen.gram) for made in (clipped, whole)]
+    assert errors[0] < errors[1]
 
 
 def test_heads_that_share_a_kv_head_share_their_scales() -> None:
