@@ -103,6 +103,10 @@ class Bench(Protocol):
         """Move the clock to `step`, into the past; of another branch where one is given."""
         ...
 
+    def note(self, news: News) -> None:
+        """Something is news: views are shown it with the next paint."""
+        ...
+
     def open_view(self, name: str) -> None:
         """Show the view of that name (`tokens`, `blocks`, …); `esc` comes back."""
         ...

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
+from textual.message import Message
 
 from engine.wording import batch_words
 from sessions.records import RequestRow
@@ -31,6 +33,16 @@ DECISIONS = 24
 TEXT_LINES = 12
 
 
+class RequestPane(LineTable):
+    """The table of requests, which says when it has got another size."""
+
+    class Fitted(Message):
+        """The pane has been laid out."""
+
+    def on_resize(self) -> None:
+        self.post_message(self.Fitted())
+
+
 class OverviewView(View):
     """Requests, the selected one's text, the batch against its budget, the block pool, the last decisions."""
 
@@ -46,7 +58,7 @@ class OverviewView(View):
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="overview-top"):
-            yield LineTable(id="requests", classes="framed", empty="No request yet: p submits a prompt.")
+            yield RequestPane(id="requests", classes="framed", empty="No request yet: p submits a prompt.")
             with Vertical(id="side") as side:
                 side.border_title = "text"
                 yield TokenText(id="text", classes="framed", empty="Select a request to read its text.")
@@ -62,15 +74,14 @@ class OverviewView(View):
         self.query_one("#decisions", TextPane).selectable = True
         self._told: Sequence[Told] = ()
         self._requests: Sequence[RequestRow] = ()
-        self._shown: Scene | None = None
 
-    def on_resize(self) -> None:
-        """The tails of the texts are cut to the room there is, which is known after the first layout only."""
-        if self._shown is not None:
-            self.call_after_refresh(self._show_requests, self._shown)
+    @on(RequestPane.Fitted)
+    def _requests_fitted(self, message: RequestPane.Fitted) -> None:
+        """The tails of the texts are cut to the room there is."""
+        message.stop()
+        self.bench.note(News.RECORD)
 
     def show(self, scene: Scene, news: News) -> None:
-        self._shown = scene
         if news & (News.MOMENT | News.SELECTION | News.RECORD):
             self._show_requests(scene)
             self._show_text(scene)
