@@ -44,6 +44,7 @@ class Picture:
     step: int
     request: str
     token: Literal["none", "least certain", "last"] = "none"
+    then: tuple[str, ...] = ()  # keys to press in the view
 
 
 PICTURES = (
@@ -54,6 +55,8 @@ PICTURES = (
     Picture("radix", "5", 45, RESUMED),
     Picture("scheduler", "6", 45, RESUMED),
     Picture("events", "0", 45, RESUMED),
+    Picture("layers", "7", 45, REPEATING, "last"),
+    Picture("fork-box", "2", 36, SAMPLED, "least certain", ("G", "F")),
 )
 
 
@@ -70,6 +73,8 @@ async def draw_all() -> None:
             await stand(app, pilot, picture)
             save(app, picture.name)
             print(f"docs/images/{picture.name}.svg")
+            if picture.then:
+                await pilot.press("escape")
         await pilot.press("q")
 
 
@@ -80,6 +85,9 @@ async def stand(app: WorkbenchApp, pilot: Pilot[int], picture: Picture) -> None:
     app.seek(picture.step)
     await pilot.press(picture.key)
     await pilot.pause(SETTLE_S)
+    for key in picture.then:
+        await pilot.press(key)
+        await pilot.pause(SETTLE_S)
 
 
 def position_of(picture: Picture) -> int | None:
