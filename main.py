@@ -384,6 +384,26 @@ def quantize(
     quantize_model(model, method, output, force, json)
 
 
+@app.command("compare-quant")
+def compare_quant(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A folder or a name, as of `record`.")],
+    methods: Annotated[
+        str, typer.Option(metavar="METHOD[=OPTIONS],…", help="What to compare, as `quantize` takes it.")
+    ] = "int8,int4,gptq,awq",
+    text: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The text to predict.", show_default="a bundled sample")
+    ] = None,
+    window: Annotated[int, typer.Option(help="Tokens that the model sees at once.")] = 512,
+    each: Annotated[bool, typer.Option("--each", help="Try each layer alone, and all but each.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Measure again what was measured before.")] = False,
+    json: Json = False,
+) -> None:
+    """Measure what quantizing does to MODEL: bytes, perplexity, KL, flipped tokens, layers to blame."""
+    from workbench.cli.compare_quant import CompareOrder, compare_methods
+
+    compare_methods(CompareOrder(model, methods, text, window, each, force), json)
+
+
 @app.command()
 def doctor(json: Json = False) -> None:
     """Check what the workbench needs of this machine; exit code 1 when something is missing."""
