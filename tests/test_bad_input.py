@@ -261,7 +261,7 @@ def test_a_file_that_is_no_session_is_refused_by_every_command(session: Path, sp
 
 
 def test_an_export_that_makes_no_sense_is_refused(session: Path, tmp_path: Path) -> None:
-    assert_refused(run("export", session, "--to", "pdf", "-o", tmp_path / "x"), "--to is pdf: use one of html, jsonl")
+    assert_refused(run("export", session, "--to", "pdf", "-o", tmp_path / "x"), "--to is pdf: use one of html")
     assert_refused(run("export", session, "--to", "jsonl"), "--output")
     assert_refused(run("export", session, "--to", "jsonl", "-o", session), "exists", "--force")
     assert_refused(run("export", session, "--to", "csv", "-o", tmp_path / "a.csv"), "ends in .zip")
