@@ -53,8 +53,15 @@ class RequestLog:
         if self._forks is None:
             found = self.session.events(EventFilter(types=frozenset({"forked"}))).scan_all()
             events = (row.event for row in found.rows(0, len(found)))
-            self._forks = {event.request: event for event in events if isinstance(event, ev.Forked)}
+            self._forks = {
+                event.request: event for event in events if isinstance(event, ev.Forked) and self._ours(event)
+            }
         return self._forks
+
+    def _ours(self, event: ev.Forked) -> bool:
+        """Whether it was said on the way to this branch: elsewhere its id may be that of another request."""
+        parts = self.session.lineage(self.branch).segments
+        return any(part.branch == event.branch and event.step <= part.last_step for part in parts)
 
 
 def family(row: RequestRow) -> list[str]:

@@ -410,6 +410,29 @@ def test_forks_and_branches_are_read_whole_and_rebuilt(tmp_path: Path) -> None:
             assert worst < 1e-4
 
 
+def test_the_id_of_a_fork_that_was_left_may_be_another_request_now(tmp_path: Path) -> None:
+    path = tmp_path / "run.wbs"
+    order, _ = make_order(DEFAULT_MODEL, EngineOptions(kv_blocks=64, threads=1), REQUESTS[:1], path)
+    opened = open_session(order, lambda _message: None)
+    engine = opened.engine
+    opened.feeder.feed(engine)
+    engine.run(6)
+    at = len(engine.tokens.tokens_of("1")) - 2
+    forked = engine.fork(ForkSpec("1", at_position=at, token=7))
+    engine.run(2)
+    engine.rewind(4)
+    (submitted,) = engine.submit(bundled.greedy([9, 8, 7], 3))
+    engine.run()
+    tokens = list(engine.tokens.tokens_of(submitted))
+    engine.close()
+
+    assert submitted == forked
+    with Session.open(path) as session:
+        assert list(Side(session).ids(submitted)) == tokens
+        left = Side(session, 0)
+        assert list(left.ids(forked))[: at + 1] == [*left.ids("1")[:at], 7]
+
+
 def test_a_stage_switched_off_in_a_fork_is_what_parts_it_from_its_parent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
