@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import AsyncIterator
@@ -73,4 +74,6 @@ def check_frame(shown: str, name: str) -> None:
     if os.environ.get("WORKBENCH_WRITE_FRAMES"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(shown, encoding="utf-8")
-    assert shown == path.read_text(encoding="utf-8")
+    stored = path.read_text(encoding="utf-8")
+    changes = difflib.unified_diff(stored.splitlines(), shown.splitlines(), "stored", "shown", n=0, lineterm="")
+    assert shown == stored, "\n".join([name, *changes])
