@@ -1,0 +1,66 @@
+"""A live request, as the bookkeeping knows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from engine.params import SamplingParams
+from engine.reasons import WaitReason
+
+
+class RequestState(StrEnum):
+    WAITING = "WAITING"
+    PREFILLING = "PREFILLING"
+    RUNNING = "RUNNING"
+    PREEMPTED = "PREEMPTED"
+    FINISHED = "FINISHED"
+
+
+@dataclass(slots=True)
+class Request:
+    """A live request. `0 <= cached_tokens <= computed <= num_tokens`; the newest token is never computed."""
+
+    id: str
+    arrival: int
+    priority: int
+    sample: int
+    samples: int
+    leader: str | None  # the sample whose prefill this one waits for
+    params: SamplingParams
+    prompt_tokens: int
+    num_tokens: int  # prompt and output so far
+    submitted_step: int
+    parent: str | None = None  # of a fork
+    forked_at: int = 0  # a fork's tokens before this position are its parent's
+    pure_tokens: int | None = None  # KV of later positions is its own: their stages are scaled
+    state: RequestState = RequestState.WAITING
+    state_step: int = 0  # when it entered `state`
+    computed: int = 0  # positions whose KV is in `table`
+    cached_tokens: int = 0  # of those, taken from the tree at the latest admission
+    table: list[int] = field(default_factory=list)
+    preemptions: int = 0
+    failures: int = 0  # failed steps since its latest token
+    wait: WaitReason | None = None  # why it was not scheduled, None when it was
+
+    def copy(self) -> Request:
+        """An independent copy."""
+        return replace(self, table=self.table.copy())
+
+    @property
+    def output_tokens(self) -> int:
+        return self.num_tokens - self.prompt_tokens
+
+    @property
+    def pending(self) -> int:
+        """Positions still to compute before the next token can be chosen."""
+        return self.num_tokens - self.computed
+
+    def pure_blocks(self, block_size: int) -> int | None:
+        """How many leading blocks may be shared through the tree; None when all may."""
+        return None if self.pure_tokens is None else self.pure_tokens // block_size
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Order of service: higher priority first, then arrival."""
+        return (-self.priority, self.arrival)
