@@ -25,6 +25,14 @@ def own_folders() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def own_state(own_folders: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test keeps in the user's state, such as bookmarks, is not there for the next one."""
+    with tempfile.TemporaryDirectory(prefix="workbench-state-") as state:
+        monkeypatch.setenv("XDG_STATE_HOME", state)
+        yield
+
+
 @pytest.fixture(scope="session")
 def demo_session(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo, run to its end on the bundled model and recorded."""
