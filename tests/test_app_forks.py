@@ -153,6 +153,21 @@ async def test_tokens_forces_the_candidate_under_the_cursor(tmp_path: Path) -> N
         assert "chosen in the run" in screen_text(app)
 
 
+async def test_down_goes_from_the_token_to_what_was_likely(tmp_path: Path) -> None:
+    async with workbench_with_engine(tmp_path / "run.wbs") as (app, pilot):
+        await run_steps(app, pilot, 6)
+        app.select(app.selection.__class__(request="1", position=app.scene.record.request("1").prompt_tokens))  # type: ignore[union-attr]
+        await press(pilot, "F", "down")
+        box = app.screen
+        typed = box.query_one("#token-text", Input)
+        first = typed.value
+        await press(pilot, "down")
+        assert first.startswith("#")
+        assert typed.value.startswith("#")
+        assert typed.value != first
+        assert "in place of" in dialog_text(app)
+
+
 async def test_a_request_is_preempted_by_hand(tmp_path: Path) -> None:
     async with workbench_with_engine(tmp_path / "run.wbs") as (app, pilot):
         await run_steps(app, pilot, 4)

@@ -60,6 +60,7 @@ class ForkBox(ModalScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Leave"),
         Binding("ctrl+d", "fork", "Fork", priority=True),
+        Binding("down", "into_candidates", "Candidates"),
     ]
 
     def __init__(
@@ -227,10 +228,19 @@ class ForkBox(ModalScreen[None]):
         if position.strip().isdecimal() and int(position) >= prompt:
             self.query_one("#position", Input).value = str(max(0, prompt - TAIL_TOKENS))
 
+    def action_into_candidates(self) -> None:
+        """From the token to those that were likely."""
+        if self._choices and self.focused is self.query_one("#token-text"):
+            self.query_one("#candidates", TextPane).focus()
+            self._take_candidate()
+
     @on(CursorMoved, "#candidates")
     @on(Activated, "#candidates")
-    def _take_candidate(self, message: CursorMoved | Activated) -> None:
+    def _follow_cursor(self, message: CursorMoved | Activated) -> None:
         message.stop()
+        self._take_candidate()
+
+    def _take_candidate(self) -> None:
         cursor = self.query_one("#candidates", TextPane).cursor
         if cursor < len(self._choices):
             self.query_one("#token-text", Input).value = f"#{self._choices[cursor].token}"
