@@ -19,7 +19,7 @@ class Span:
 
     `logit_rows` is how many of the last tokens get logits: 0 in the middle of a prefill, 1 when a token is
     chosen next, `tokens` to see all. `prompt_tokens` is the length of the request's prompt, which only
-    dynamic rope reads.
+    dynamic rope reads. `adapter` is the name of the one that its rows run with, "" for none.
     """
 
     request: str
@@ -28,6 +28,7 @@ class Span:
     blocks: Sequence[int]
     logit_rows: int = 1
     prompt_tokens: int = 0
+    adapter: str = ""
 
     @property
     def end(self) -> int:
