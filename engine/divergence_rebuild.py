@@ -16,7 +16,7 @@ from engine.divergence_measures import perturbed
 from engine.execution import Job, Slice
 from engine.executor import TorchExecutor
 from engine.forward import TorchForward
-from engine.kv.pool import KVPool
+from engine.kv.pool import KVPool, MakePool
 from engine.model.decoder import Decoder
 from engine.model.stage_names import LAST_STAGES
 
@@ -65,6 +65,7 @@ class Rebuilt:
     position: int
     told: Told = untold
     threads: int | None = None
+    make_pool: MakePool = KVPool
     _standing: tuple[int, TorchExecutor] | None = field(default=None, repr=False)
 
     @property
@@ -107,14 +108,14 @@ class Rebuilt:
         with torch.inference_mode():
             context = [given(layer) for layer in other.context]
             before = min(part.work.start, other.position)
-            own = self._gather(executor.pool, part.table, before)
+            own = self._aside(executor.pool, part.table, before)
             self._scatter(executor.pool, part.table, context, before)
             passing = self._pass(executor, index, part, other.position, context)
             for layer, stage, tensor in passing:
                 made[layer, stage] = tensor.clone()
                 if (value := other.stages.get((layer, stage))) is not None:
                     tensor.copy_(given(value).view_as(tensor))
-            self._scatter(executor.pool, part.table, own, before)
+            executor.pool.copy_slots(own, torch.arange(before), self._slots(part.table, before))
         return made
 
     def written(self, position: int) -> Written | None:
@@ -151,7 +152,7 @@ class Rebuilt:
         return self._standing[1]
 
     def _replay(self, count: int) -> TorchExecutor:
-        pool = KVPool(self.decoder.config, self.num_blocks, self.block_size, self.decoder.dtype)
+        pool = self.make_pool(self.decoder.config, self.num_blocks, self.block_size, self.decoder.dtype)
         executor = TorchExecutor(self.decoder, pool, seed=0)
         for done, job in enumerate(self.jobs[:count]):
             self.told(done, count)
@@ -191,6 +192,12 @@ class Rebuilt:
     def _gather(self, pool: KVPool, table: Sequence[int], count: int) -> list[Tensor]:
         slots = self._slots(table, count)
         return [pool.gather(layer, slots) for layer in range(len(pool.layers))]
+
+    def _aside(self, pool: KVPool, table: Sequence[int], count: int) -> KVPool:
+        """The first `count` positions as the pool keeps them, in a pool of their own."""
+        aside = pool.another(max(1, -(-count // self.block_size)))
+        aside.copy_slots(pool, self._slots(table, count), torch.arange(count))
+        return aside
 
     def _scatter(self, pool: KVPool, table: Sequence[int], context: Sequence[Tensor], count: int) -> None:
         slots = self._slots(table, count)

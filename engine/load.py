@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,13 +11,13 @@ from engine.capture import wanted
 from engine.engine import Engine, MakeStopStrings, Sink
 from engine.execution import limits_of
 from engine.executor import TorchExecutor
-from engine.kv.pool import KVPool
+from engine.kv.making import count_blocks, make_pool
 from engine.model.config import ModelConfig, read_config
 from engine.model.decoder import Decoder
 from engine.model.errors import ModelError
 from engine.model.invariant import invariant
 from engine.model.weights import DTYPES, load_decoder
-from engine.params import MIB, EngineOptions, OptionError
+from engine.params import EngineOptions, OptionError
 from engine.plug_guard import PluginFailedError, call_hook
 from engine.plugs import Plugs, check_policies
 from engine.timeline import Timeline
@@ -52,17 +51,19 @@ def load(
         raise OptionError(f"device is {options.device!r}: this engine runs on cpu")
     config = read_config(folder)
     dtype = dtype_name(config, options)
-    num_blocks = count_blocks(config, options)
+    count_blocks(config, options, DTYPES[dtype], plugs)  # no room is said before the weights are read
     capture = wanted(options.capture, config.layers)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     decoder = decoder_of(folder, dtype, plugs)
     if options.invariant:
         decoder = invariant(decoder)
-    pool = KVPool(config, num_blocks, options.block_size, DTYPES[dtype])
+    pool = make_pool(config, options, DTYPES[dtype], plugs)
     executor = TorchExecutor(decoder, pool, options.seed, capture, plugs)
     sink = make_sink(executor)
-    return Engine(executor, limits_of(config), num_blocks, options, sink, stop_strings, make_timeline(), plugs)
+    return Engine(
+        executor, limits_of(config), pool.num_blocks, options, sink, stop_strings, make_timeline(), plugs
+    )
 
 
 def decoder_of(folder: Path, dtype: str, plugs: Plugs) -> Decoder:
@@ -88,32 +89,4 @@ def dtype_name(config: ModelConfig, options: EngineOptions) -> str:
     return (config.dtype or "float32") if options.dtype == "auto" else options.dtype
 
 
-def count_blocks(config: ModelConfig, options: EngineOptions) -> int:
-    """`--kv-blocks`, or as many blocks as `--kv-memory` holds; OptionError when that is none or too many."""
-    dtype = dtype_name(config, options)
-    block_bytes = options.block_size * config.kv_bytes_per_token(dtype)
-    memory = _memory_bytes()
-    if options.kv_blocks is None:
-        if options.kv_memory_bytes > memory:
-            asked = options.kv_memory_bytes // MIB
-            raise OptionError(f"kv_memory is {asked} MiB: this machine has {memory // MIB} MiB of memory")
-        blocks = config.kv_blocks(options.kv_memory_bytes, options.block_size, dtype)
-        if blocks == 0:
-            raise OptionError(
-                f"kv_memory is {options.kv_memory_bytes} bytes: one block of {options.block_size} tokens"
-                f" takes {block_bytes}"
-            )
-        return blocks
-    if options.kv_blocks * block_bytes > memory:
-        raise OptionError(
-            f"kv_blocks is {options.kv_blocks}: that is {options.kv_blocks * block_bytes // MIB} MiB of KV"
-            f" and this machine has {memory // MIB} MiB of memory"
-        )
-    return options.kv_blocks
-
-
-def _memory_bytes() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-__all__ = ["MakeSink", "count_blocks", "dtype_name", "limits_of", "load"]
+__all__ = ["MakeSink", "dtype_name", "limits_of", "load"]

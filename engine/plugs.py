@@ -21,6 +21,7 @@ from engine.kv.blocks import Blocks
 from engine.option_error import OptionError
 from engine.params import EngineOptions
 from engine.plug_guard import ContractError, PluginFailedError, call_hook
+from engine.plugs_pool import KVStore
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,6 +92,7 @@ class Plugs:
     evictions: dict[str, str] = field(default_factory=dict)
     processors: list[tuple[str, LogitsProcessor]] = field(default_factory=list)
     transform: tuple[str, WeightTransform] | None = None
+    store: tuple[str, KVStore] | None = None
     disabled: dict[str, PluginFailedError] = field(default_factory=dict)
     expected: dict[tuple[str, str, int], PluginDisabled] = field(default_factory=dict)
     """Failures of processors that a record has and its replay repeats, by plugin, request and position."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
+
 from engine.events import Work
 from engine.execution import Slice, limits_of
 from engine.kv.pool import KVPool
@@ -74,7 +76,7 @@ class RowAgain:
         blocks = blocks_for(len(tokens), self._size)
         prompt = self.log.prompt_tokens_of(request)
         span = Span(request, len(tokens) - rows, rows, range(blocks), 1, prompt)
-        scratch = KVPool(self.decoder.config, blocks, self._size, self.pool.dtype)
+        scratch = self.pool.another(blocks)
         reused = self._copy(scratch, request, tokens, span.start)
         for start in range(reused, span.start, CHUNK_TOKENS):
             count = min(CHUNK_TOKENS, span.start - start)
@@ -108,8 +110,7 @@ class RowAgain:
         reused = min(kept, wanted)
         if reused:
             slots = span_slots(Span(request, 0, reused, table), self._size)
-            for layer, target in enumerate(scratch.layers):
-                target[:reused] = self.pool.gather(layer, slots)
+            scratch.copy_slots(self.pool, slots, torch.arange(reused))
         return reused
 
     def _kept(self, request: str, tokens: Sequence[int]) -> tuple[Sequence[int], int]:

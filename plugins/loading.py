@@ -81,7 +81,7 @@ def _add(plugged: Plugged, loaded: Loaded) -> None:
             raise PluginError(f"plugin {loaded.name} is given twice: leave one out")
         for made in loaded.capabilities:
             for before in other.capabilities:
-                if made.kind == before.kind and (made.name == before.name or made.kind == "weight transform"):
+                if made.kind == before.kind and (made.name == before.name or made.kind in _ONE_IN_A_RUN):
                     what = f"a {made.kind} {made.name}" if made.name == before.name else f"a {made.kind}"
                     raise PluginError(f"both {other.name} and {loaded.name} bring {what}: use one of them")
     plugged.plugins.append(loaded)
@@ -142,6 +142,8 @@ def _check_hook(plugin: str, kind: str, thing: Any) -> None:
         raise PluginError(f"plugin {plugin}: {method} is no Python function") from None
 
 
+_ONE_IN_A_RUN = frozenset({"weight transform", "KV store"})
+
 _BUILT_IN = {
     "scheduling policy": frozenset(admission.POLICIES),
     "eviction policy": frozenset(eviction.POLICIES),
@@ -166,4 +168,5 @@ def plugs_of(plugged: Plugged) -> Plugs:
         eviction.POLICIES[thing.name] = GuardedEviction(plugin, thing)
     plugs.processors = plugged.of_kind("logits processor")
     plugs.transform = next(iter(plugged.of_kind("weight transform")), None)
+    plugs.store = next(iter(plugged.of_kind("KV store")), None)
     return plugs

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from engine.engine import Engine
 from engine.executor import TorchExecutor
 from engine.kv.pool import KVPool
-from engine.kv.quantized_pool import SMALLEST_SCALE, Bits, QuantizedKVPool
 from engine.load import limits_of
 from engine.model.batch import Batch, Span
 from engine.model.decoder import run
 from engine.params import EngineOptions
+from plugins.quantization.kv_pool import SMALLEST_SCALE, Bits, QuantizedKVPool
 from tests.bundled import decoder, greedy, run_all
 from tests.quantized import held_out
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,7 @@ class KVPool:
     ) -> None:
         assert num_blocks >= 1
         assert block_size >= 1
+        self.config = config
         self.num_blocks = num_blocks
         self.block_size = block_size
         self.dtype = dtype
@@ -35,9 +38,18 @@ class KVPool:
         return self.num_blocks * self.block_size
 
     @property
+    def held(self) -> Sequence[Tensor]:
+        """All that the pool keeps: tensors `[slots, ...]`."""
+        return self.layers
+
+    @property
     def bytes_per_token(self) -> int:
         """Bytes of K and V that one token takes over all layers."""
-        return sum(layer[0].nbytes for layer in self.layers)
+        return sum(held[0].nbytes for held in self.held)
+
+    def another(self, num_blocks: int) -> KVPool:
+        """An empty pool of `num_blocks` that keeps K and V as this one does."""
+        return KVPool(self.config, num_blocks, self.block_size, self.dtype)
 
     def write(self, layer: int, slots: Tensor, kv: Tensor) -> None:
         """Puts `kv [tokens, 2, kv_heads, head_dim]` into `slots [tokens]` of a layer."""
@@ -55,5 +67,14 @@ class KVPool:
         """Copies the first `tokens` slots of a block to another block, in every layer (copy-on-write)."""
         assert 0 <= tokens <= self.block_size
         read, write = source * self.block_size, target * self.block_size
-        for layer in self.layers:
-            layer[write : write + tokens] = layer[read : read + tokens]
+        for held in self.held:
+            held[write : write + tokens] = held[read : read + tokens]
+
+    def copy_slots(self, source: KVPool, read: Tensor, write: Tensor) -> None:
+        """Puts what lies in slots `read [tokens]` of a pool that keeps it alike into slots `write [tokens]`."""
+        for mine, other in zip(self.held, source.held, strict=True):
+            mine.index_copy_(0, write, other.index_select(0, read))
+
+
+MakePool = Callable[[ModelConfig, int, int, torch.dtype], KVPool]
+"""Takes the config, how many blocks of how many slots, and the compute type; `KVPool` is one."""

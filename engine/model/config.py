@@ -64,10 +64,6 @@ class ModelConfig:
         """Bytes of K and V that one token takes over all layers."""
         return 2 * self.layers * self.kv_heads * self.head_dim * ITEM_BYTES[dtype]
 
-    def kv_blocks(self, memory_bytes: int, block_size: int, dtype: str) -> int:
-        """How many blocks of `block_size` tokens fit into `memory_bytes`; 0 when not even one does."""
-        return memory_bytes // (block_size * self.kv_bytes_per_token(dtype))
-
 
 def read_config(folder: Path) -> ModelConfig:
     """The config of a model folder; raises `ModelError` for one that is missing, broken or not supported."""

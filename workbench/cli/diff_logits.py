@@ -45,7 +45,7 @@ class LogitsAgain:
         equal, worst = 0, 0.0
         jobs = all_jobs(side.session, side.branch, lambda step: told(step, last))
         for request, position, logits in logits_again(
-            decoder, header.num_blocks, header.options.block_size, jobs
+            decoder, header.num_blocks, header.options.block_size, jobs, models.make_pool(header)
         ):
             data = logits.numpy().astype("<f4").tobytes()
             self._file.write(data)

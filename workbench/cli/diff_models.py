@@ -19,6 +19,7 @@ from workbench.model_behind import check_model
 
 if TYPE_CHECKING:
     from engine.divergence_rebuild import Rebuilt, Told
+    from engine.kv.pool import MakePool
     from engine.model.decoder import Decoder
 
 FAR = {"float32": 1e-3}
@@ -56,10 +57,18 @@ class Models:
         ran_with = tuple(header.options.plugins)
         key = (header.config_sha256, header.weights_sha256, header.dtype, header.options.invariant, ran_with)
         if key not in self._decoders:
-            plugs = plugged_as_recorded(header)[1] if ran_with else Plugs()
-            decoder = decoder_of(self.folder(header), header.dtype, plugs)
+            decoder = decoder_of(self.folder(header), header.dtype, self._plugs(header))
             self._decoders[key] = invariant(decoder) if header.options.invariant else decoder
         return self._decoders[key]
+
+    def make_pool(self, header: Header) -> MakePool:
+        """How a session's run kept keys and values."""
+        from engine.kv.making import pool_maker
+
+        return pool_maker(self._plugs(header))
+
+    def _plugs(self, header: Header) -> Plugs:
+        return plugged_as_recorded(header)[1] if header.options.plugins else Plugs()
 
     def _is_given(self, header: Header) -> bool:
         if self._given is None:
@@ -74,16 +83,18 @@ def rebuild(side: Side, request: str, position: int, models: Models, told: Told)
     Where the steps that the row seems to depend on do not give its logits again, all steps are run.
     """
     decoder = models.decoder(side.session.header)
-    found = _rebuild(side, request, position, decoder, told, every_step=False)
+    make_pool = models.make_pool(side.session.header)
+    found = _rebuild(side, request, position, decoder, make_pool, told, every_step=False)
     worst, limit = found[1].worst, FAR.get(side.session.header.dtype, FAR_IN_TWO_BYTES)
     if worst is not None and worst > limit:
-        found = _rebuild(side, request, position, decoder, told, every_step=True)
+        found = _rebuild(side, request, position, decoder, make_pool, told, every_step=True)
     return found
 
 
 def _rebuild(
-    side: Side, request: str, position: int, decoder: Decoder, told: Told, *, every_step: bool
-) -> tuple[Rebuilt, Rebuilding]:
+    side: Side, request: str, position: int, decoder: Decoder, make_pool: MakePool, told: Told, *,
+    every_step: bool,
+) -> tuple[Rebuilt, Rebuilding]:  # fmt: skip
     from engine.divergence_rebuild import Rebuilt
     from engine.model.stage_names import OUTSIDE
 
@@ -91,8 +102,9 @@ def _rebuild(
     plan = plan_of(side.session, request, position, every_step=every_step, branch=side.branch)
     size = header.options.block_size
     run = Rebuilt(
-        decoder, header.num_blocks, size, plan.jobs, plan.request, position, told, threads=header.options.threads
-    )
+        decoder, header.num_blocks, size, plan.jobs, plan.request, position, told,
+        threads=header.options.threads, make_pool=make_pool,
+    )  # fmt: skip
     logits = run.row(position).stages[OUTSIDE, "logits"].numpy()
     worst = distance_from_record(side, request, position + 1, logits.tobytes())
     return run, Rebuilding(len(plan.jobs), plan.tokens, worst)

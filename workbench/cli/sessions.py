@@ -45,6 +45,7 @@ class SessionDetails(msgspec.Struct, frozen=True, kw_only=True):
     weights_sha256: str
     dtype: str
     num_blocks: int
+    kv_bytes_per_token: int
     torch_version: str
     options: EngineOptions
     evictions: int
@@ -133,6 +134,7 @@ def _details(session: Session) -> SessionDetails:
         weights_sha256=header.weights_sha256,
         dtype=header.dtype,
         num_blocks=header.num_blocks,
+        kv_bytes_per_token=header.shape.kv_bytes_per_token,
         torch_version=header.torch_version,
         options=header.options,
         evictions=last.evicted_blocks if last else 0,
@@ -167,7 +169,8 @@ def _pairs(details: SessionDetails) -> list[tuple[str, object]]:
         ("model", f"{summary.model} in {details.dtype}, {details.model_path}"),
         ("weights", f"sha256 {details.weights_sha256}"),
         ("torch", details.torch_version),
-        ("KV", f"{details.num_blocks} blocks of {options.block_size} tokens"),
+        *([("plugins", ", ".join(options.plugins))] if options.plugins else []),
+        ("KV", f"{details.num_blocks} blocks of {options.block_size} tokens, {_token_bytes(details)}"),
         ("scheduling", f"{options.policy}, {options.token_budget} tokens a step, {options.max_running} at once"),
         *_branches(summary),
         ("steps", summary.steps),
@@ -176,6 +179,10 @@ def _pairs(details: SessionDetails) -> list[tuple[str, object]]:
         ("preemptions", details.preemptions),
         ("size", show_size(summary.size_bytes)),
     ]
+
+
+def _token_bytes(details: SessionDetails) -> str:
+    return f"{details.kv_bytes_per_token} bytes a token" if details.kv_bytes_per_token else "bytes unknown"
 
 
 def _branches(summary: SessionSummary) -> list[tuple[str, object]]:

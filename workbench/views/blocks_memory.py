@@ -71,14 +71,17 @@ def _limit(request: Request, context: int) -> int:
 
 
 def per_token(about: Header, by: str = "×") -> str:
-    """What a token takes, and why: `3.0 KiB: K and V × 6 layers × 2 KV heads × 32 × 4 B`."""
+    """What a token takes, and why: `3.0 KiB = K, V × 6 layers × 2 KV heads × 32 × 4 B`.
+
+    In fewer bits the bytes of a value come with its share of the scales, such as 1.125 B.
+    """
     shape = about.shape
     values = 2 * shape.layers * shape.kv_heads * shape.head_dim
     whole = written_bytes(shape.kv_bytes_per_token)
-    if not values or shape.kv_bytes_per_token % values:
+    if not values:
         return whole
-    each = shape.kv_bytes_per_token // values
-    factors = (f"{shape.layers} layers", f"{shape.kv_heads} KV heads", str(shape.head_dim), f"{each} B")
+    each = f"{shape.kv_bytes_per_token / values:g} B"
+    factors = (f"{shape.layers} layers", f"{shape.kv_heads} KV heads", str(shape.head_dim), each)
     return f" {by} ".join((f"{whole} = K, V", *factors))
 
 

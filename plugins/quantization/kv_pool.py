@@ -9,6 +9,7 @@ look at them, or out of a copied block. They are in the compute type for as long
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -30,6 +31,7 @@ class QuantizedKVPool(KVPool):
     ) -> None:
         assert num_blocks >= 1
         assert block_size >= 1
+        self.config = config
         self.num_blocks = num_blocks
         self.block_size = block_size
         self.dtype = dtype
@@ -41,8 +43,11 @@ class QuantizedKVPool(KVPool):
         self.scales = [torch.zeros(*heads, 1 if bits == 8 else 2) for _ in range(config.layers)]
 
     @property
-    def bytes_per_token(self) -> int:
-        return sum(held[0].nbytes for held in (*self.layers, *self.scales))
+    def held(self) -> Sequence[Tensor]:
+        return (*self.layers, *self.scales)
+
+    def another(self, num_blocks: int) -> QuantizedKVPool:
+        return QuantizedKVPool(self.config, num_blocks, self.block_size, self.dtype, self.bits)
 
     def write(self, layer: int, slots: Tensor, kv: Tensor) -> None:
         codes, scale = _eight(kv.float()) if self.bits == 8 else _four(kv.float())
@@ -54,12 +59,6 @@ class QuantizedKVPool(KVPool):
 
     def read(self, layer: int, run: slice) -> Tensor:
         return self._decoded(self.layers[layer][run], self.scales[layer][run])
-
-    def copy_block(self, source: int, target: int, tokens: int) -> None:
-        super().copy_block(source, target, tokens)
-        read, write = source * self.block_size, target * self.block_size
-        for scale in self.scales:
-            scale[write : write + tokens] = scale[read : read + tokens]
 
     def _decoded(self, codes: Tensor, scale: Tensor) -> Tensor:
         if self.bits == 8:
