@@ -38,7 +38,7 @@ FIELDS: Sequence[Field] = (
     Field("top_p", float, "1", "1 is off"),
     Field("min_p", float, "0", "0 is off"),
     Field("repetition_penalty", float, "1", "1 is off"),
-    Field("seed", int, "", "empty: from the engine's"),
+    Field("seed", int, "", "empty: the engine's"),
     Field("stop", _strings, "", r"strings, apart by |, \n is a newline"),
 )
 
