@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from engine.capture import STAGES, Kind, Taken, Wanted
 from engine.execution import Choice
 from engine.kv.pool import KVPool
-from engine.model.batch import Batch, span_slots
+from engine.model.attention_pattern import attended
+from engine.model.batch import Batch
 from engine.model.decoder import Decoder
 
 
@@ -26,7 +26,6 @@ class Keeper:
     choices: Sequence[Choice]
     wanted: Wanted
     taken: list[Taken] = field(default_factory=list)
-    _slots: dict[int, Tensor] = field(default_factory=dict)
     _queries: Tensor = field(default_factory=lambda: torch.empty(0))
 
     def at(self, layer: int, stage: str, tensor: Tensor) -> None:
@@ -65,16 +64,7 @@ class Keeper:
             self.taken.append(Taken(choice.request, position, layer, STAGES[kind], *rows[choice.row]))
 
     def _pattern(self, layer: int, index: int, queries: Tensor) -> Tensor:
-        """Softmax of the last row's scaled scores; the heads that share a KV head are its queries."""
-        span, window = self.batch.spans[index], self.decoder.layers[layer].window
-        first = 0 if window is None else max(0, span.end - window)
-        key = self.pool.gather(layer, self._slots_of(index)[first:])[:, 0].float()
-        row = queries[self.batch.rows(index).stop - 1].float()
-        grouped = row.view(key.shape[1], -1, key.shape[2]) * key.shape[2] ** -0.5
-        found = (grouped @ key.permute(1, 2, 0)).softmax(dim=-1).flatten(0, 1)
-        return F.pad(found, (first, 0))
-
-    def _slots_of(self, index: int) -> Tensor:
-        if index not in self._slots:
-            self._slots[index] = span_slots(self.batch.spans[index], self.batch.block_size)
-        return self._slots[index]
+        """What the last row of a span attends to, `[heads, kv]`."""
+        span, last = self.batch.spans[index], self.batch.rows(index).stop - 1
+        window, at = self.decoder.layers[layer].window, torch.tensor([span.end - 1])
+        return attended(queries[last : last + 1], self.pool, layer, span, window, at).weights[:, 0]

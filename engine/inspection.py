@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from engine import protocol as pr
 from engine.kv.pool import KVPool
-from engine.model.attention import scores, span_kv
+from engine.model.attention_pattern import attended
 from engine.model.batch import Span
 from engine.model.decoder import Decoder
 from engine.row_again import InspectionError, Prepared, RowAgain
@@ -84,10 +84,9 @@ class Inspector:
         command: pr.Inspect, patterns: Patterns,
     ) -> None:  # fmt: skip
         """The patterns of one layer, computed beside its attention and checked against what came out."""
-        key, value = span_kv(scratch, layer, span, self.decoder.config.heads)
-        weights = scores(queries, key, span, self.decoder.layers[layer].window).softmax(dim=-1)
-        again = torch.einsum("hqk,khd->qhd", weights, value.float())
-        patterns.check = max(patterns.check, (again - out.float()).abs().max().item())
+        found = attended(queries, scratch, layer, span, self.decoder.layers[layer].window)
+        weights = found.weights
+        patterns.check = max(patterns.check, found.off(out))
         patterns.rows.append(weights[:, -1])
         patterns.grids.append(F.adaptive_max_pool2d(weights, command.grid))
         if layer == command.layer:

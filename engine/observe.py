@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.kv.pool import KVPool
-from engine.model.attention import scores, span_kv
+from engine.model.attention_pattern import attended
 from engine.model.batch import Batch
 from engine.model.decoder import Decoder
 from engine.model.stage_names import ATTENTION_STAGES, LAST_STAGES
@@ -100,12 +100,10 @@ class _Watch:
     def _pattern(self, probe: PatternProbe, attn_out: Tensor) -> Pattern:
         index = self.batch.index_of(probe.request)
         span, first = self.batch.spans[index], self.batch.first_rows[index]
-        heads = list(range(self.decoder.config.heads) if probe.heads is None else probe.heads)
         rows = torch.tensor(range(span.tokens) if probe.rows is None else probe.rows)
-        key, value = span_kv(self.pool, probe.layer, span, self.decoder.config.heads, heads)
         window = self.decoder.layers[probe.layer].window
-        raw = scores(self._queries[first + rows][:, heads], key, span, window, span.start + rows)
-        weights = raw.softmax(dim=-1)
-        again = torch.einsum("hqk,khd->qhd", weights, value.float())
-        check = (again - attn_out[first + rows][:, heads].float()).abs().max().item()
-        return Pattern(raw, weights, check)
+        found = attended(
+            self._queries[first + rows], self.pool, probe.layer, span, window, span.start + rows, probe.heads
+        )
+        heads = slice(None) if probe.heads is None else list(probe.heads)
+        return Pattern(found.scores, found.weights, found.off(attn_out[first + rows][:, heads]))

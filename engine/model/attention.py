@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -47,26 +45,26 @@ def _prefill(q: Tensor, key: Tensor, value: Tensor, read: Read) -> Tensor:
     return out[0].transpose(0, 1)
 
 
-def scores(q: Tensor, key: Tensor, span: Span, window: int | None, positions: Tensor | None = None) -> Tensor:
-    """Scaled scores over all positions of a span, -inf where a query may not look, in float32.
+def scores(q: Tensor, key: Tensor, queries_at: Tensor, keys_at: Tensor, window: int | None) -> Tensor:
+    """Scaled scores in float32 `[heads, queries, kv]`, -inf where a query may not look.
 
-    `q [queries, heads, head_dim]`, `key [end, heads, head_dim]` -> `[heads, queries, end]`. The queries are
-    the span's tokens, or those at `positions [queries]`.
+    `q [queries, heads, head_dim]` stand at positions `queries_at [queries]`, `key [kv, kv_heads, head_dim]` at
+    `keys_at [kv]`.
     """
-    if positions is None:
-        positions = torch.arange(span.start, span.end)
-    products: Tensor = torch.einsum("qhd,khd->hqk", q.float(), key.float()) * q.shape[-1] ** -0.5
-    return products.masked_fill(~visible(positions, torch.arange(span.end), window), -torch.inf)
+    grouped = (q.float() * q.shape[-1] ** -0.5).view(len(q), key.shape[1], -1, q.shape[-1])
+    by_head = grouped.permute(1, 2, 0, 3).flatten(1, 2)  # one product for the heads that share a KV head
+    products: Tensor = (by_head @ key.float().permute(1, 2, 0)).view(-1, len(q), len(key))
+    return products.masked_fill_(~visible(queries_at, keys_at, window), -torch.inf)
 
 
-def span_kv(
-    pool: KVPool, layer: int, span: Span, heads: int, wanted: Sequence[int] | None = None
-) -> tuple[Tensor, Tensor]:
-    """K and V of a span's positions for each of a model's `heads`, or for the `wanted` ones among them.
+def mix(weights: Tensor, value: Tensor) -> Tensor:
+    """`[queries, heads, head_dim]`: what `weights [heads, queries, kv]` take of `value [kv, kv_heads, dim]`."""
+    grouped = weights.view(value.shape[1], -1, *weights.shape[1:])
+    mixed: Tensor = torch.einsum("hgqk,khd->qhgd", grouped, value.float()).flatten(1, 2)
+    return mixed
 
-    `[end, heads, head_dim]` each; heads that share a KV head get it repeated.
-    """
-    kv = pool.gather(layer, span_slots(span, pool.block_size))
-    group = heads // kv.shape[2]
-    kv = kv[:, :, [head // group for head in (range(heads) if wanted is None else wanted)]]
-    return kv[:, 0], kv[:, 1]
+
+def span_kv(pool: KVPool, layer: int, span: Span, first: int = 0) -> tuple[Tensor, Tensor]:
+    """K and V of a span's positions from `first` on, `[end - first, kv_heads, head_dim]` each."""
+    key, value = pool.gather(layer, span_slots(span, pool.block_size)[first:]).unbind(1)
+    return key, value

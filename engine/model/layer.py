@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.kv.pool import KVPool
-from engine.model.attention import attend, scores, span_kv
+from engine.model.attention import attend, mix, scores, span_kv
 from engine.model.batch import Batch
 from engine.model.norm import RMSNorm
 from engine.model.projection import Projection
@@ -109,12 +109,13 @@ class Layer:
         out = torch.empty_like(q)
         for index, span in enumerate(run.batch.spans):
             rows = run.batch.rows(index)
-            key, value = span_kv(run.pool, self.index, span, self.heads)
-            weights = scores(q[rows], key, span, self.window)
+            key, value = span_kv(run.pool, self.index, span)
+            at = torch.arange(span.end)
+            weights = scores(q[rows], key, at[span.start :], at, self.window)
             replace(weights, (yield self.index, "attn_scores", weights))
             weights = weights.softmax(dim=-1)
             replace(weights, (yield self.index, "attn_pattern", weights))
-            out[rows] = torch.einsum("hqk,khd->qhd", weights, value.float()).to(out.dtype)
+            out[rows] = mix(weights, value).to(out.dtype)
         return out
 
     def _mlp(self, x: Tensor) -> Stages:
