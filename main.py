@@ -396,12 +396,13 @@ def compare_quant(
     window: Annotated[int, typer.Option(help="Tokens that the model sees at once.")] = 512,
     each: Annotated[bool, typer.Option("--each", help="Try each layer alone, and all but each.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Measure again what was measured before.")] = False,
+    progress: Annotated[bool, typer.Option("--progress", help="Say how far it is, line by line.")] = False,
     json: Json = False,
 ) -> None:
     """Measure what quantizing does to MODEL: bytes, perplexity, KL, flipped tokens, layers to blame."""
     from workbench.cli.compare_quant import CompareOrder, compare_methods
 
-    compare_methods(CompareOrder(model, methods, text, window, each, force), json)
+    compare_methods(CompareOrder(model, methods, text, window, each, force, progress), json)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from engine.model.fingerprint import fingerprint
 from engine.model.reference import Reference, load_reference
 from engine.model.weights import load_decoder
 from engine.option_error import OptionError
@@ -23,6 +24,7 @@ from plugins.quantization.grid import round_to_nearest
 from plugins.quantization.measure import mixed, stretches
 from plugins.quantization.measure_weights import histogram, on_grid, tensor_error
 from plugins.quantization.measure_windows import stride_of, windows
+from sessions.quantization_kept import MeasuredText, model_folder, read_studies
 from tests.bundled import FOLDER
 from tests.commands import run
 from tests.quantized import quantized
@@ -157,9 +159,34 @@ def test_what_was_measured_is_kept_until_force(text: Path, monkeypatch: pytest.M
 
 def test_what_is_kept_but_damaged_is_measured_again(text: Path, tmp_path: Path) -> None:
     first = compared(text, "--methods", "int8")
-    (kept,) = (tmp_path / "state" / "workbench" / "quantization").iterdir()
+    folder = tmp_path / "state" / "workbench" / "quantization"
+    (kept,) = (path for path in folder.rglob("*.json") if path.name != "text.json")
     kept.write_text("{")
     assert compared(text, "--methods", "int8") == first
+
+
+def test_what_is_kept_is_found_by_the_hashes_of_the_model(text: Path) -> None:
+    found = compared(text, "--methods", "int8,int4=group:32")
+    compared(text, "--methods", "int4=group:32", "--each")
+    marks = fingerprint(FOLDER)
+
+    (study,) = read_studies(model_folder(marks.config_sha256, marks.weights_sha256))
+
+    assert [each.method.method for each in study.methods] == ["int8", "int4=group:32"]
+    assert study.methods[0].method.perplexity == found["methods"][0]["perplexity"]
+    assert study.methods[1].method.layers[0].alone is not None  # the one that says more
+    assert "".join(study.text.words) == text.read_text()
+    assert read_studies(model_folder(marks.config_sha256, "0" * 64)) == []
+
+
+@given(tokens=st.integers(2, 300), window=st.integers(8, 64), bos=st.booleans())
+def test_the_text_knows_what_a_token_was_predicted_from(tokens: int, window: int, bos: bool) -> None:
+    first = (999,) if bos else ()
+    kept = MeasuredText("", "", "", window, stride_of(window, len(first)), first, tuple(range(tokens)), ())
+    for each in windows(range(tokens), window, first):
+        for position in range(each.first, each.first + each.scored):
+            before = len(each.ids) - each.scored + position - each.first
+            assert kept.before(position) == each.ids[:before]
 
 
 def test_the_table_names_what_was_measured() -> None:

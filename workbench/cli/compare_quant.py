@@ -13,13 +13,14 @@ from engine.quantization_result import Measured, QuantizationResult
 from plugins.quantization.measure_windows import Window, stride_of, windows
 from plugins.quantization.methods import METHODS, parse_method
 from plugins.quantization.options import Where
-from workbench.cli.compare_quant_kept import Subject, keep, kept_path, read_kept
+from sessions.quantization_kept import TEXT, MeasuredText, keep
+from workbench.cli.compare_quant_kept import Subject, read_kept
 from workbench.cli.compare_quant_print import print_comparison
 from workbench.cli.console import print_json, say
 from workbench.cli.errors import CommandError
 from workbench.cli.folders import is_bundled
 from workbench.cli.model_finder import resolve_model
-from workbench.cli.progress import progress_bar
+from workbench.cli.progress import told_progress
 from workbench.cli.torch_threads import wait_passively
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class CompareOrder:
     window: int = 512
     each: bool = False
     force: bool = False
+    progress: bool = False  # a line at a time on standard error, for whoever reads that
 
 
 def compare_methods(order: CompareOrder, json: bool) -> None:
@@ -55,10 +57,14 @@ def compare_methods(order: CompareOrder, json: bool) -> None:
     first = config.bos_ids[:1]
     seen = tuple(windows(ids, window, first))
     subject = Subject.of(folder, text.encode(), dtype, window)
+    stride, name = stride_of(window, len(first)), str(order.text or SAMPLE.name)
+    words = tuple(map(tokenizer.token_text, ids))
+    measured = MeasuredText(str(folder.resolve()), dtype, name, window, stride, tuple(first), tuple(ids), words)
+    keep(subject.folder / TEXT, measured)
     found = [_measured(order, folder, subject, method, seen, tokenizer) for method in methods.items()]
     result = QuantizationResult(
-        model=str(folder), dtype=dtype, text=str(order.text or SAMPLE.name), tokens=len(ids),
-        positions=sum(each.scored for each in seen), window=window, stride=stride_of(window, len(first)),
+        model=str(folder), dtype=dtype, text=name, tokens=len(ids),
+        positions=sum(each.scored for each in seen), window=window, stride=stride,
         baseline=found[0].baseline, methods=tuple(each.method for each in found),
     )  # fmt: skip
     print_json(result) if json else print_comparison(result)
@@ -109,7 +115,7 @@ def _measured(
     tokenizer: Tokenizer,
 ) -> Measured:  # fmt: skip
     name, options = method
-    path = kept_path(subject, name, options, order.each)
+    path = subject.path(name, options, order.each)
     if not order.force and (kept := read_kept(path, name)) is not None:
         say(f"{name}: measured before; --force measures again")
         return kept
@@ -117,9 +123,9 @@ def _measured(
     from plugins.quantization.measure import Asked, measure, quantize
 
     asked = Asked(folder, DTYPES[subject.dtype], name, options, seen, order.each)
-    with progress_bar(f"{name}: quantizing", "projections") as progress:
+    with told_progress(f"{name}: quantizing", "projections", lines=order.progress) as progress:
         made = quantize(asked, progress)
-    with progress_bar(f"{name}: predicting", "windows") as progress:
+    with told_progress(f"{name}: predicting", "windows", lines=order.progress) as progress:
         found = measure(asked, made, tokenizer.token_text, progress)
     keep(path, found)
     return found
