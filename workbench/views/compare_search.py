@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from sessions.diff_result import DiffResult, StageSearch
+from workbench.program import Program, ProgramError, Told
 from workbench.views.compare_data import Comparison
-
-Told = Callable[[str], None]
 
 
 class Wanted(NamedTuple):
@@ -41,50 +37,28 @@ class SearchError(RuntimeError):
     """A search that came to nothing: one line."""
 
 
-@dataclass
 class Search:
     """One search: `run` blocks, on a worker's thread; `stop` ends it from any other."""
 
-    command: Sequence[str]
-    wanted: Wanted
-    _process: subprocess.Popen[str] | None = None
-    _stopped: bool = False
+    def __init__(self, command: Sequence[str], wanted: Wanted) -> None:
+        self.wanted = wanted
+        self._program = Program([*command, *wanted.arguments])
 
     def run(self, told: Told) -> StageSearch | None:
         """What was found; None when it was stopped. `told` hears how far it is. Raises SearchError."""
-        with tempfile.TemporaryFile() as answer:
-            said = self._run(answer.fileno(), told)
-            if self._stopped:
-                return None
-            answer.seek(0)
-            try:
-                result = msgspec.json.decode(answer.read(), type=DiffResult)
-            except msgspec.DecodeError:
-                raise SearchError(said or "the search ended without an answer") from None
-        if result.search is None:
+        try:
+            answer = self._program.run(told, good=(0, 1))
+            result = None if answer is None else msgspec.json.decode(answer, type=DiffResult)
+        except ProgramError as error:
+            raise SearchError(str(error)) from None
+        except msgspec.DecodeError:
+            raise SearchError(self._program.said or "the search ended without an answer") from None
+        if result is not None and result.search is None:
             raise SearchError("the search ended without an answer")
-        return result.search
+        return None if result is None else result.search
 
     def stop(self) -> None:
-        self._stopped = True
-        if self._process is not None:
-            self._process.terminate()
-
-    def _run(self, answer: int, told: Told) -> str:
-        """Wait for the process; the last line it said."""
-        said = ""
-        command = [*self.command, *self.wanted.arguments]
-        with subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=answer, stderr=subprocess.PIPE, text=True, errors="replace"
-        ) as process:
-            self._process = process
-            if self._stopped:
-                process.terminate()
-            assert process.stderr is not None
-            for line in process.stderr:
-                said = line.strip() or said
-                told(said)
-        return said.removeprefix("workbench: ")
+        self._program.stop()
 
 
 __all__ = ["Search", "SearchError", "Wanted"]
