@@ -59,6 +59,16 @@ async def test_fork_box(session: Path, section: str, size: tuple[int, int]) -> N
         check(app, f"fork-{section}", size)
 
 
+@pytest.mark.parametrize("section", ["token", "settings", "prompt", "stages"])
+async def test_fork_box_in_ascii(session: Path, section: str) -> None:
+    async with workbench_on(session, glyphs="ascii") as (app, pilot):
+        app.push_screen(fork_box(app, ForkHint(12)))
+        await settle(pilot)
+        app.screen.query_one(f"#what-{section}").value = True  # type: ignore[attr-defined]
+        await settle(pilot)
+        assert [line for line in screen_text(app).splitlines() if not line.isascii()] == []
+
+
 @each_size
 async def test_going_back(session: Path, size: tuple[int, int]) -> None:
     async with workbench_on(session, size) as (app, pilot):

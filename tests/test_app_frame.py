@@ -199,6 +199,14 @@ async def test_ascii_glyphs_put_nothing_but_ascii_on_the_screen(session: Path, v
         assert [line for line in screen_text(app).splitlines() if not line.isascii()] == []
 
 
+@pytest.mark.parametrize("key", ["x", "question_mark", "ctrl+p", "g", "slash", "colon", "V", "i"])
+async def test_ascii_glyphs_put_nothing_but_ascii_in_boxes(session: Path, key: str) -> None:
+    async with workbench_on(session, glyphs="ascii") as (app, pilot):
+        await pilot.press(key)
+        await pilot.pause(0.1)
+        assert [line for line in screen_text(app).splitlines() if not line.isascii()] == []
+
+
 async def test_nothing_is_painted_when_nothing_is_news(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with workbench_on(session) as (app, pilot):
         assert app.view is not None
