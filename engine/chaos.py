@@ -19,7 +19,7 @@ from engine.params import EngineOptions
 from engine.reasons import ByHand
 from engine.scheduler import Plan, Planning, Scheduler
 from engine.state import Request, State
-from engine.tokens import TokenSource
+from engine.tokens import RequestSource
 
 PREEMPT: Final = 0.08
 """How likely each running request is preempted in a step."""
@@ -33,12 +33,12 @@ class ChaosScheduler(Scheduler):
     """A plan follows from `seed` and the state alone, so that a round can be had again."""
 
     def __init__(
-        self, options: EngineOptions, log: TokenSource, shareable_prompt: int | None = None, seed: str = ""
+        self, options: EngineOptions, log: RequestSource, shareable_prompt: int | None = None, seed: str = ""
     ) -> None:
         super().__init__(options, log, shareable_prompt)
         self.seed = seed
 
-    def over(self, log: TokenSource) -> ChaosScheduler:
+    def over(self, log: RequestSource) -> ChaosScheduler:
         return ChaosScheduler(self.options, log, self._shareable_prompt, self.seed)
 
     def plan(self, state: State) -> Plan:

@@ -9,6 +9,7 @@ from engine import events as ev
 from engine.kv.blocks import NO_NODE
 from engine.kv.prefix import find
 from engine.kv.radix import ROOT, chain_hash
+from engine.kv.seeds import seed_of
 from engine.state import Request, State
 from engine.tokens import TokenSource
 
@@ -37,7 +38,8 @@ def _hashes(state: State, log: TokenSource, request: Request, start: int, stop: 
     tokens = log.tokens_of(request.id)
     hashes = [state.blocks.hash[block] for block in request.table[:start]]
     for index in range(start, stop):
-        hashes.append(chain_hash(hashes[-1] if hashes else 0, tokens[index * size : (index + 1) * size]))
+        previous = hashes[-1] if hashes else seed_of(request.params)
+        hashes.append(chain_hash(previous, tokens[index * size : (index + 1) * size]))
     return hashes
 
 

@@ -65,13 +65,17 @@ def recorded_processing(events: Iterable[Event]) -> RecordedProcessing:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One request's part of a batch: `token_ids` of positions `work.start` to `work.stop`, and its table."""
+    """One request's part of a batch: `token_ids` of positions `work.start` to `work.stop`, and its table.
+
+    `adapter` is the name of the one that it runs with, "" for none.
+    """
 
     work: Work
     token_ids: Sequence[int]
     table: Sequence[int]
     prompt_tokens: int
     intervened: Intervened | None = None
+    adapter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

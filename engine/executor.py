@@ -96,7 +96,7 @@ class TorchExecutor:
         spans = [
             Span(
                 part.work.request, part.work.start, part.work.tokens, part.table,
-                logit_rows=int(row in chosen), prompt_tokens=part.prompt_tokens,
+                logit_rows=int(row in chosen), prompt_tokens=part.prompt_tokens, adapter=part.adapter,
             )
             for row, part in enumerate(job.slices)
         ]  # fmt: skip

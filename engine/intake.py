@@ -5,11 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from engine import events as ev
+from engine.adapters import check_known
 from engine.endings import Endings, MakeStopStrings
 from engine.execution import Limits
 from engine.forking import ForkSpec, make_fork
 from engine.ids import request_id
+from engine.option_error import OptionError
 from engine.params import EngineOptions, RequestSpec
+from engine.reasons import FinishDetail
 from engine.scheduler import blocks_for, copies_for
 from engine.sink import Sink
 from engine.stages import check_vocabulary
@@ -19,10 +22,11 @@ from engine.state import State
 class RefusedError(ValueError):
     """A request that can never run here: `need` against `limit`, in the unit the message names."""
 
-    def __init__(self, message: str, need: int, limit: int) -> None:
+    def __init__(self, message: str, need: int, limit: int, detail: FinishDetail = "does_not_fit") -> None:
         super().__init__(message)
         self.need = need
         self.limit = limit
+        self.detail: FinishDetail = detail
 
 
 class Intake(Endings):
@@ -40,11 +44,12 @@ class Intake(Endings):
         self.options = options
 
     def check(self, spec: RequestSpec) -> None:
-        """Raise RefusedError when `spec` can never run: context, pool, running limit or token ids.
+        """Raise RefusedError when `spec` can never run: context, pool, running limit, token ids or adapter.
 
         Raises OptionError when it biases a token that the model does not have.
         """
         check_vocabulary(spec.params, self.limits.vocab_size)
+        self._check_adapter(spec.params.adapter)
         prompt = len(spec.prompt_ids)
         if (largest := max(spec.prompt_ids)) >= self.limits.vocab_size:
             size = self.limits.vocab_size
@@ -59,6 +64,12 @@ class Intake(Endings):
         if spec.n > self.options.max_running:
             limit = self.options.max_running
             raise RefusedError(f"n is {spec.n}; at most {limit} requests run at once", spec.n, limit)
+
+    def _check_adapter(self, name: str) -> None:
+        try:
+            check_known(name, self.options.adapters)
+        except OptionError as error:
+            raise RefusedError(str(error), 0, 0, "no_adapter") from None
 
     def _check_room(self, prompt: int, samples: int) -> None:
         size, limit = self.options.block_size, self.state.blocks.num_blocks
@@ -92,7 +103,7 @@ class Intake(Endings):
             for id_ in ids:
                 emit(
                     self._event(
-                        ev.Finished, request=id_, reason="error", detail="does_not_fit", output_tokens=0,
+                        ev.Finished, request=id_, reason="error", detail=refused.detail, output_tokens=0,
                         need=refused.need, limit=refused.limit, message=str(refused),
                     )
                 )  # fmt: skip
@@ -113,6 +124,7 @@ class Intake(Endings):
         """
         self._between_steps()
         fork = make_fork(spec, self.tokens, self.limits, self.options.seed)
+        self._check_adapter(fork.params.adapter)
         self._check_room(spec.at_position + len(fork.appended), 1)
         id_ = request_id(self.state.next_request)
         events: list[ev.Event] = []

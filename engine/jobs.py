@@ -28,7 +28,8 @@ class JobMaker:
         tokens = self.log.tokens_of(work.request)[work.start : work.stop]
         request = self.state.requests[work.request]
         intervened = self.log.intervened_of(work.request)
-        return Slice(work, tokens, request.table, request.prompt_tokens, intervened)
+        adapter = request.params.adapter
+        return Slice(work, tokens, request.table, request.prompt_tokens, intervened, adapter)
 
     def _choices(self, row: int, work: ev.Work) -> list[Choice]:
         """Whose next token the last row of `work` chooses: its request, and samples that wait for its prefill."""

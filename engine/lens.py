@@ -56,7 +56,7 @@ class LayerLooker:
             gathered = self._run(prepared)
             token, follows = self._token(command, gathered.logits)
             read = read_out(self._decoder, gathered.row.residual, gathered.logits, token, command.top)
-            parts = take_apart(self._decoder, gathered.row, token)
+            parts = take_apart(self._decoder, gathered.row, token, prepared.span.adapter)
         return _answer(command, prepared, gathered, token, follows, read, parts)
 
     @property

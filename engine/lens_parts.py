@@ -16,7 +16,7 @@ from torch import Tensor
 from engine.model.decoder import Decoder
 from engine.model.layer import Layer
 from engine.model.linear import Linear
-from engine.model.projection import Projection
+from engine.model.projection import Place, Projection
 
 
 @dataclass(slots=True)
@@ -57,12 +57,12 @@ class Parts(NamedTuple):
     heads: Tensor
 
 
-def take_apart(decoder: Decoder, row: Taken, token: int) -> Parts:
-    """The shares of `token`'s logit in `row`."""
+def take_apart(decoder: Decoder, row: Taken, token: int, adapter: str = "") -> Parts:
+    """The shares of `token`'s logit in `row`, which ran with `adapter`."""
     direction = _direction(decoder, row.stream[-1], token)
     shares = torch.stack(row.written).double() @ direction
     heads = [
-        _head_outputs(layer, out).double() @ direction
+        _head_outputs(decoder, layer, out, adapter).double() @ direction
         for layer, out in zip(decoder.layers, row.heads, strict=True)
     ]
     return Parts(shares[0], shares[1::2], shares[2::2], torch.stack(heads))
@@ -83,12 +83,15 @@ def _unembedding(decoder: Decoder, token: int) -> Tensor:
     return head.dense()[token]
 
 
-def _head_outputs(layer: Layer, out: Tensor) -> Tensor:
+def _head_outputs(decoder: Decoder, layer: Layer, out: Tensor, adapter: str) -> Tensor:
     """`[heads, hidden]`: what each head writes into the stream, the projection's bias left out."""
     alone = torch.zeros(layer.heads, layer.heads, layer.head_dim, dtype=out.dtype)
     index = torch.arange(layer.heads)
     alone[index, index] = out
-    return layer.o(alone.flatten(1)) - _bias(layer.o)
+    x = alone.flatten(1)
+    written = layer.o(x) - _bias(layer.o)
+    decoder.adapters.add_(adapter, Place(layer.index, "o"), x, written)
+    return written
 
 
 def _bias(linear: Projection) -> Tensor | float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from engine.model.config import ModelConfig, read_config
 from engine.model.decoder import Decoder
 from engine.model.errors import ModelError
 from engine.model.invariant import invariant
+from engine.model.lora.loading import load_adapters, load_merged, merged_in, with_adapters
 from engine.model.weights import DTYPES, load_decoder
 from engine.params import EngineOptions, OptionError
 from engine.plug_guard import PluginFailedError, call_hook
@@ -55,7 +56,7 @@ def load(
     capture = wanted(options.capture, config.layers)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    decoder = decoder_of(folder, dtype, plugs)
+    decoder = decoder_of(folder, dtype, plugs, options.adapters)
     if options.invariant:
         decoder = invariant(decoder)
     pool = make_pool(config, options, DTYPES[dtype], plugs)
@@ -66,11 +67,22 @@ def load(
     )
 
 
-def decoder_of(folder: Path, dtype: str, plugs: Plugs) -> Decoder:
-    """The model with the weights that a plugin made of it; plain ones where it fails at any of them."""
+def decoder_of(folder: Path, dtype: str, plugs: Plugs, adapters: Sequence[str] = ()) -> Decoder:
+    """The model with its adapters, and the weights that a plugin made of it: plain ones where it fails at any."""
+    loaded = load_adapters(adapters, read_config(folder))
+    return with_adapters(_weights_of(folder, dtype, plugs, adapters), loaded)
+
+
+def _weights_of(folder: Path, dtype: str, plugs: Plugs, adapters: Sequence[str]) -> Decoder:
+    merged = merged_in(adapters)
     if plugs.transform is None or plugs.transform[0] in plugs.disabled:
-        return load_decoder(folder, DTYPES[dtype])
+        return load_merged(folder, DTYPES[dtype], merged)
     plugin, transform = plugs.transform
+    if merged:
+        raise OptionError(
+            f"adapter {merged[0].name} is merged into the weights, and plugin {plugin} makes others of them:"
+            f" leave out its ,merged and name it in requests"
+        )
 
     def loaded() -> Decoder:
         return load_decoder(folder, DTYPES[dtype], transform.prepare_weights(folder, dtype))

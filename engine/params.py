@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from engine.adapters import NAME as ADAPTER_NAME
+from engine.adapters import parse_adapters
 from engine.capture import parse
 from engine.interventions import Scale
 from engine.option_error import OptionError as OptionError
@@ -42,6 +44,7 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Penalties follow transformers' processors (repetition) and OpenAI's definition over the output
     tokens (presence, frequency). `temperature` 0 is greedy; `top_k` 0, `top_p` 1 and `min_p` 0 are off.
+    `adapter` names the one that it runs with, "" none. Requests of different `salt` share no cached prefix.
     """
 
     max_tokens: int = 64
@@ -57,6 +60,8 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
     stop: tuple[str, ...] = ()
     stop_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
+    adapter: str = ""
+    salt: str = ""
 
     def __post_init__(self) -> None:
         _require(self.max_tokens >= 1, "max_tokens", self.max_tokens, "it must be at least 1")
@@ -76,6 +81,10 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
         for token, bias in self.logit_bias.items():
             _require(token >= 0, "logit_bias", token, "token ids are not negative")
             _finite(f"logit_bias[{token}]", bias)
+        if self.adapter:
+            named = bool(ADAPTER_NAME.fullmatch(self.adapter))
+            _require(named, "adapter", self.adapter, "it must be a name: letters, digits, -, _ and .")
+        _require(len(self.salt) <= 256, "salt", self.salt, "it must have at most 256 characters")
 
     @property
     def greedy(self) -> bool:
@@ -123,7 +132,8 @@ class EngineOptions(msgspec.Struct, frozen=True):
 
     `capture` says which tensors of the rows that choose tokens go to the sink: specs as `engine.capture` reads
     them. `invariant`: a row's logits do not depend on the batch it is computed in, at the price of speed.
-    `plugins` are those switched on, as `NAME` or `NAME=OPTIONS`, in the order they are asked.
+    `plugins` are those switched on, as `NAME` or `NAME=OPTIONS`, in the order they are asked. `adapters` are
+    those that requests may name, as `NAME=FOLDER`; `NAME=FOLDER,merged` is part of the weights.
     """
 
     dtype: DTypeName = "auto"
@@ -142,6 +152,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
     capture: tuple[str, ...] = ()
     invariant: bool = False
     plugins: tuple[str, ...] = ()
+    adapters: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require(
@@ -165,3 +176,4 @@ class EngineOptions(msgspec.Struct, frozen=True):
         _require(self.threads is None or self.threads >= 1, "threads", self.threads, "it must be at least 1")
         for spec in self.capture:
             parse(spec)
+        parse_adapters(self.adapters)

@@ -126,6 +126,7 @@ ENDED: Final[Mapping[FinishDetail, str]] = {
     "kv_full": "when it filled the whole KV pool",
     "aborted": "aborted on request",
     "does_not_fit": "refused at once",
+    "no_adapter": "refused at once",
     "step_failed": "because its step failed again",
 }
 

@@ -121,8 +121,31 @@ class StagesDiffer(Reason, frozen=True, tag="stages_differ"):
     position: int
 
 
+class AdapterDiffers(Reason, frozen=True, tag="adapter_differs"):
+    """From `position` on the next `tokens` tokens are cached as requests with `adapter` ("": none) have them."""
+
+    position: int
+    tokens: int
+    adapter: str
+
+
+class SaltDiffers(Reason, frozen=True, tag="salt_differs"):
+    """From `position` on the next `tokens` tokens are cached for requests of another salt."""
+
+    position: int
+    tokens: int
+
+
 MatchEnd: TypeAlias = (
-    Diverged | BlockNotFull | NeverComputed | EvictedEarlier | LastTokenNeeded | CacheOff | StagesDiffer
+    Diverged
+    | BlockNotFull
+    | NeverComputed
+    | EvictedEarlier
+    | LastTokenNeeded
+    | CacheOff
+    | StagesDiffer
+    | AdapterDiffers
+    | SaltDiffers
 )
 
 
@@ -142,7 +165,43 @@ class ByHand(Reason, frozen=True, tag="by_hand"):
 
 PreemptReason: TypeAlias = NeededBlocks | ByHand
 
+
+class OutsideWindow(Reason, frozen=True, tag="outside_window"):
+    """Neither among the first `sinks` positions nor among the latest `window`."""
+
+    sinks: int
+    window: int
+
+
+class LeastAttended(Reason, frozen=True, tag="least_attended"):
+    """Their attention `scores` are the lowest; of those that could have gone, the least that stayed has `kept`.
+
+    `budget` tokens are kept for their scores; `kept` is None where none of those stayed.
+    """
+
+    scores: tuple[float, ...]
+    kept: float | None
+    budget: int
+
+
+class ByPolicy(Reason, frozen=True, tag="by_policy"):
+    """The policy says no more."""
+
+
+DropReason: TypeAlias = OutsideWindow | LeastAttended | ByPolicy
+
 FinishReason = Literal["stop", "length", "abort", "error"]
 FinishDetail = Literal[
-    "eos", "stop_id", "stop_string", "max_tokens", "context", "kv_full", "aborted", "does_not_fit", "step_failed"
+    "eos",
+    "stop_id",
+    "stop_string",
+    "max_tokens",
+    "context",
+    "kv_full",
+    "aborted",
+    "does_not_fit",
+    "step_failed",
+    "no_adapter",
 ]
+REFUSALS: tuple[FinishDetail, ...] = ("does_not_fit", "no_adapter")
+"""Ends of requests that could never run, as their `message` says."""

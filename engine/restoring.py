@@ -73,6 +73,7 @@ class Restoring:
         return Slice(
             work, tokens.tokens_of(chain.request)[start:stop], chain.table,
             tokens.prompt_tokens_of(chain.request), tokens.intervened_of(chain.request),
+            tokens.asked(chain.request).params.adapter,
         )  # fmt: skip
 
     def _chains(self) -> Iterator[_Chain]:
@@ -105,7 +106,8 @@ class Restoring:
 def _part(whole: Slice, start: int, stop: int) -> Slice:
     """Tokens `start` to `stop` of a slice."""
     work = ev.Work(whole.work.request, "prefill", whole.work.start + start, stop - start)
-    return Slice(work, whole.token_ids[start:stop], whole.table, whole.prompt_tokens, whole.intervened)
+    token_ids = whole.token_ids[start:stop]
+    return Slice(work, token_ids, whole.table, whole.prompt_tokens, whole.intervened, whole.adapter)
 
 
 def _runs(positions: Sequence[int]) -> Iterator[tuple[int, int]]:

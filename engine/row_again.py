@@ -16,6 +16,7 @@ from engine.execution import Slice, limits_of
 from engine.kv.pool import KVPool
 from engine.kv.prefix import find
 from engine.kv.radix import chain_hashes
+from engine.kv.seeds import seed_of
 from engine.model.batch import Batch, Span, span_slots
 from engine.model.decoder import Decoder
 from engine.model.layer import Stage, Stages
@@ -55,12 +56,16 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class RowAgain:
-    """Rows of the run that `state` and `log` tell of, with its weights and its KV. Enter inference mode first."""
+    """Rows of the run that `state` and `log` tell of, with its weights and its KV. Enter inference mode first.
+
+    `adapter` computes them under another adapter than their request's ("": under none), all of them again.
+    """
 
     decoder: Decoder
     pool: KVPool
     state: State
     log: TokenLog
+    adapter: str | None = None
 
     def tokens(self, request: str, position: int) -> Sequence[int]:
         """The tokens of `request` up to and with `position`. Raises InspectionError when there is none."""
@@ -75,12 +80,13 @@ class RowAgain:
         """Have everything before the last `rows` of `tokens` in a pool of their own."""
         blocks = blocks_for(len(tokens), self._size)
         prompt = self.log.prompt_tokens_of(request)
-        span = Span(request, len(tokens) - rows, rows, range(blocks), 1, prompt)
+        adapter = self._adapter_of(request)
+        span = Span(request, len(tokens) - rows, rows, range(blocks), 1, prompt, adapter)
         scratch = self.pool.another(blocks)
         reused = self._copy(scratch, request, tokens, span.start)
         for start in range(reused, span.start, CHUNK_TOKENS):
             count = min(CHUNK_TOKENS, span.start - start)
-            chunk = Prepared(scratch, Span(request, start, count, span.blocks, 0, prompt), tokens)
+            chunk = Prepared(scratch, Span(request, start, count, span.blocks, 0, prompt, adapter), tokens)
             for _ in self.stages(chunk, self.generator(chunk)):
                 pass
         return Prepared(scratch, span, tokens, reused, span.start - reused)
@@ -100,6 +106,9 @@ class RowAgain:
             scaler.at(layer, stage, tensor)
             yield layer, stage, tensor
 
+    def _adapter_of(self, request: str) -> str:
+        return self.log.asked(request).params.adapter if self.adapter is None else self.adapter
+
     @property
     def _size(self) -> int:
         return self.pool.block_size
@@ -115,13 +124,16 @@ class RowAgain:
 
     def _kept(self, request: str, tokens: Sequence[int]) -> tuple[Sequence[int], int]:
         """The blocks that still hold the start of `tokens`, and how many positions of it."""
+        params = self.log.asked(request).params
+        if self._adapter_of(request) != params.adapter:
+            return (), 0
         live = self.state.requests.get(request)
         if live is not None and live.computed:
             return live.table, live.computed
         shareable = limits_of(self.decoder.config).shareable_prompt
         if shareable is not None and self.log.prompt_tokens_of(request) > shareable:
             return (), 0
-        walk = find(self.state, self.log, tokens, chain_hashes(tokens, self._size))
+        walk = find(self.state, self.log, tokens, chain_hashes(tokens, self._size, seed_of(params)))
         kept = len(walk.blocks) * self._size
         intervened = self.log.intervened_of(request)  # what the tree holds was computed as it is
         return walk.blocks, kept if intervened is None else min(kept, intervened.start)

@@ -20,6 +20,7 @@ from engine import events as ev
 from engine.admission import MOST_COMPARED, Waits, policy_named
 from engine.kv.prefix import Match, match, no_cache
 from engine.kv.radix import chain_hashes
+from engine.kv.seeds import seed_of
 from engine.overlay import Overlay, Room, Short, Victim
 from engine.params import EngineOptions
 from engine.reasons import (
@@ -35,7 +36,7 @@ from engine.reasons import (
     WaitReason,
 )
 from engine.state import Request, RequestState, State
-from engine.tokens import TokenSource
+from engine.tokens import RequestSource
 
 
 @dataclass(slots=True)
@@ -50,13 +51,13 @@ class Plan:
 class Scheduler:
     """Plans steps under `options`. Holds nothing a plan depends on, only remembered prompt hashes."""
 
-    def __init__(self, options: EngineOptions, log: TokenSource, shareable_prompt: int | None = None) -> None:
+    def __init__(self, options: EngineOptions, log: RequestSource, shareable_prompt: int | None = None) -> None:
         self.options = options
         self._log = log
         self._shareable_prompt = shareable_prompt
         self._hashes: dict[str, tuple[int, list[int]]] = {}
 
-    def over(self, log: TokenSource) -> Scheduler:
+    def over(self, log: RequestSource) -> Scheduler:
         """The same scheduler for a run whose tokens are in `log`."""
         return type(self)(self.options, log, self._shareable_prompt)
 
@@ -69,7 +70,7 @@ class Scheduler:
         known = self._hashes.get(request.id)
         if known is None or known[0] != request.num_tokens:
             tokens = self._log.tokens_of(request.id)
-            known = request.num_tokens, chain_hashes(tokens, block_size)
+            known = request.num_tokens, chain_hashes(tokens, block_size, seed_of(request.params))
             self._hashes[request.id] = known
         return known[1]
 
@@ -85,7 +86,8 @@ class Scheduler:
         if not self.may_share(request):
             return no_cache()
         size = state.blocks.block_size
-        found = match(state, self._log, self._log.tokens_of(request.id), self.hashes_of(request, size))
+        tokens, hashes = self._log.tokens_of(request.id), self.hashes_of(request, size)
+        found = match(state, self._log, tokens, hashes, request.params)
         pure = request.pure_blocks(size)
         if pure is None or len(found.blocks) <= pure:
             return found
@@ -399,6 +401,8 @@ def blocks_for(tokens: int, block_size: int) -> int:
 
 def inheritable(request: Request, parent: Request) -> int:
     """How many of a fork's tokens are in its parent's table as the fork would compute them; never its last."""
+    if seed_of(request.params) != seed_of(parent.params):
+        return 0
     most = min(parent.computed, request.num_tokens - 1, request.forked_at)
     if request.pure_tokens is None or request.pure_tokens == parent.pure_tokens:
         return most

@@ -20,6 +20,14 @@ class TokenSource(Protocol):
         ...
 
 
+class RequestSource(TokenSource, Protocol):
+    """Anything that knows what a request asked for, too."""
+
+    def asked(self, request: str) -> Asked:
+        """What `request` asked for when it arrived."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What a request asked for when it arrived: needed to fork it, and to compute it again, when it is gone."""

@@ -98,6 +98,19 @@ def _stages_differ(reason: why_.StagesDiffer, _text: TokenText) -> str:
     return f"from position {reason.position} on its stages are scaled, and so its keys and values are its own"
 
 
+def _adapter_differs(reason: why_.AdapterDiffers, _text: TokenText) -> str:
+    whose = f"adapter {reason.adapter}" if reason.adapter else "the model without an adapter"
+    return f"{_next_cached(reason.position, reason.tokens)} cached only as {whose} computes them"
+
+
+def _salt_differs(reason: why_.SaltDiffers, _text: TokenText) -> str:
+    return f"{_next_cached(reason.position, reason.tokens)} cached only for requests of another salt"
+
+
+def _next_cached(position: int, tokens: int) -> str:
+    return f"from position {position} on {plural(tokens, 'token')} {'is' if tokens == 1 else 'are'}"
+
+
 def _needed_blocks(reason: why_.NeededBlocks, _text: TokenText) -> str:
     others = f"; {_names(reason.others)} could have gone instead" if reason.others else "; no other could go"
     room = _room(reason.need, reason.free, reason.evictable)
@@ -120,6 +133,8 @@ _REASONS: Final[Mapping[type[Reason], Callable[[Any, TokenText], str]]] = {
     why_.LastTokenNeeded: _last_token_needed,
     why_.CacheOff: lambda _reason, _text: "the prefix cache is off",
     why_.StagesDiffer: _stages_differ,
+    why_.AdapterDiffers: _adapter_differs,
+    why_.SaltDiffers: _salt_differs,
     why_.NeededBlocks: _needed_blocks,
     why_.ByHand: lambda _reason, _text: "by hand",
 }
@@ -320,6 +335,7 @@ _ENDINGS: Final[Mapping[FinishDetail, str]] = {
     "kv_full": "it fills the whole KV pool",
     "aborted": "aborted on request",
     "does_not_fit": "refused at once",
+    "no_adapter": "refused at once",
     "step_failed": "its step failed again",
 }
 

@@ -40,6 +40,8 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stop: str | tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     stop_ids: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET
     ignore_eos: bool | msgspec.UnsetType = msgspec.UNSET
+    adapter: str | msgspec.UnsetType = msgspec.UNSET
+    salt: str | msgspec.UnsetType = msgspec.UNSET
     n: int | msgspec.UnsetType = msgspec.UNSET
     priority: int = 0
     arrival_step: int = 0

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Final
 
 from engine.past_wording import WAITED, ended, match_ended, preempted_for, waited_for
+from engine.reasons import REFUSALS
 from engine.sanitise import display_text
 from engine.wording import TokenText, plural
 from sessions.explain_facts import (
@@ -41,7 +42,7 @@ _PHASES: Final[Mapping[PhaseName, str]] = {
 def told(life: Life, text: TokenText) -> list[str]:
     """The sentences of one life, in the order in which things happened, then what they came to."""
     sentences = [_arrived(life)]
-    if life.ending and life.ending.detail == "does_not_fit":
+    if life.ending and life.ending.detail in REFUSALS:
         return [*sentences, f"It was {_how(life.ending)}."]
     sentences += [sentence for _, sentence in sorted(_course(life, text), key=lambda moment: moment[0])]
     sentences += _sums(life)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.engine import MakeStopStrings
+from engine.reasons import REFUSALS
 from engine.state import State
 from engine.text import OutputText, Tokenizer
 from sessions.explain import Run
@@ -120,7 +121,7 @@ def _simulated(
 def _column(
     name: str, lives: Iterable[Life], totals: RunTotals, cut_short: tuple[str, ...] = (), skipped_steps: int = 0
 ) -> Column:
-    refused = tuple(life.request for life in lives if life.ending and life.ending.detail == "does_not_fit")
+    refused = tuple(life.request for life in lives if life.ending and life.ending.detail in REFUSALS)
     return Column(
         name, totals, {life.request: _course(life) for life in lives}, refused, cut_short, skipped_steps
     )  # fmt: skip

@@ -10,7 +10,7 @@ from engine import events as ev
 from engine.forking import ForkSpec
 from engine.ids import sibling_ids
 from engine.params import Policy, RequestSpec
-from engine.reasons import ByHand, CacheOff, FinishDetail
+from engine.reasons import REFUSALS, ByHand, CacheOff, FinishDetail
 from engine.tokens import TokenLog
 
 
@@ -144,7 +144,7 @@ def _fork(event: ev.Forked) -> ForkSpec:
 def _finished(inputs: Inputs, event: ev.Finished) -> None:
     if event.detail in _BY_TOKENS:
         inputs.open_ended.discard(event.request)
-    elif event.detail == "does_not_fit":
+    elif event.detail in REFUSALS:
         inputs.refused.add(event.request)
     elif event.detail == "aborted":
         inputs.given.append(Abort(event.step, event.request))

@@ -44,6 +44,13 @@ REASONS = {
     ),
     re.CacheOff(): "the prefix cache is off",
     re.StagesDiffer(32): "from position 32 on its stages are scaled, and so its keys and values are its own",
+    re.AdapterDiffers(32, 16, "fr"): (
+        "from position 32 on 16 tokens are cached only as adapter fr computes them"
+    ),
+    re.AdapterDiffers(0, 16, ""): (
+        "from position 0 on 16 tokens are cached only as the model without an adapter computes them"
+    ),
+    re.SaltDiffers(0, 1): "from position 0 on 1 token is cached only for requests of another salt",
     re.ByHand(): "by hand",
     re.NeededBlocks(for_request="3", need=2, free=0, evictable=1, others=("1", "2")): (
         "request 3 needs 2 blocks, 0 free + 1 evictable, and this one came last; 1, 2 could have gone instead"

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from engine import events as ev
 from engine.debug.said import Caught
-from engine.reasons import CacheOff
+from engine.reasons import REFUSALS, CacheOff
 
 
 def is_caught(what: Caught, event: ev.Event) -> bool:
@@ -34,7 +34,7 @@ _CAUGHT: Final[Mapping[Caught, Mapping[type[ev.Event], Callable[[Any], bool]]]] 
     "evict": {ev.Evicted: _any},
     "miss": {ev.PrefixMatched: lambda event: event.tokens == 0 and not isinstance(event.end, CacheOff)},
     "finish": {ev.Finished: _any},
-    "reject": {ev.Finished: lambda event: event.detail == "does_not_fit"},
+    "reject": {ev.Finished: lambda event: event.detail in REFUSALS},
     "error": {ev.StepFailed: _any, ev.Finished: lambda event: event.reason == "error"},
     "nan": {},
 }

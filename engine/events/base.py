@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def _tag(name: str) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from engine.ids import request_of
-from engine.kv.radix import ROOT, Walk
+from engine.kv.radix import ROOT, Walk, chain_hashes
+from engine.kv.seeds import seed_of
+from engine.params import SamplingParams
 from engine.reasons import (
+    AdapterDiffers,
     BlockNotFull,
     CacheOff,
     Diverged,
@@ -16,10 +19,12 @@ from engine.reasons import (
     LastTokenNeeded,
     MatchEnd,
     NeverComputed,
+    SaltDiffers,
 )
 from engine.state import State
-from engine.tokens import TokenSource
+from engine.tokens import RequestSource, TokenSource
 
+PLAIN = SamplingParams()
 MOST_SIBLINGS = 256  # edges compared to find the closest one, for the explanation only
 
 
@@ -31,10 +36,48 @@ class Match:
     end: MatchEnd
 
 
-def match(state: State, log: TokenSource, tokens: Sequence[int], hashes: Sequence[int]) -> Match:
-    """The longest cached prefix of `tokens` in whole blocks, leaving at least the last token to compute."""
+def match(
+    state: State, log: RequestSource, tokens: Sequence[int], hashes: Sequence[int],
+    params: SamplingParams = PLAIN,
+) -> Match:  # fmt: skip
+    """The longest cached prefix of `tokens` in whole blocks, leaving at least the last token to compute.
+
+    `hashes` are those of the tokens under `params`, whose adapter and salt keep prefixes apart.
+    """
     walk = find(state, log, tokens, hashes[: (len(tokens) - 1) // state.blocks.block_size])
-    return Match(walk.blocks, _why(state, log, tokens, hashes, walk))
+    end = _why(state, log, tokens, hashes, walk)
+    if isinstance(end, Diverged | NeverComputed):
+        end = _kept_apart(state, log, tokens, walk, params) or end
+    return Match(walk.blocks, end)
+
+
+def _kept_apart(
+    state: State, log: RequestSource, tokens: Sequence[int], walk: Walk, params: SamplingParams
+) -> AdapterDiffers | SaltDiffers | None:
+    """Whose adapter or salt is the reason, if other requests have more of these very tokens in the cache."""
+    size = state.blocks.block_size
+    position, best = len(walk.blocks) * size, None
+    for asked in _beginning_with(state, log, tokens[:size]):
+        if seed_of(asked) == seed_of(params):
+            continue
+        theirs = find(state, log, tokens, chain_hashes(tokens[:-1], size, seed_of(asked)))
+        more = len(theirs.blocks) * size - position
+        if more > (0 if best is None else best[0]):
+            best = more, asked
+    if best is None:
+        return None
+    more, asked = best
+    if asked.adapter != params.adapter:
+        return AdapterDiffers(position, more, asked.adapter)
+    return SaltDiffers(position, more)
+
+
+def _beginning_with(state: State, log: RequestSource, first: Sequence[int]) -> Iterator[SamplingParams]:
+    """What the requests asked for that wrote the cached first blocks with these tokens."""
+    for child in islice(state.tree.root.children.values(), MOST_SIBLINGS):
+        block = state.tree.nodes[child].blocks[0]
+        if list(tokens_in(state, log, block)) == list(first):
+            yield log.asked(request_of(state.blocks.writer[block])).params
 
 
 def find(state: State, log: TokenSource, tokens: Sequence[int], hashes: Sequence[int]) -> Walk:

@@ -25,15 +25,15 @@ HASH_BITS = 53  # exact in every JSON reader; a hit is verified against the toke
 
 
 def chain_hash(previous: int, tokens: Sequence[int]) -> int:
-    """Hash of a full block that holds `tokens` after the block hashed `previous` (0 at position 0)."""
+    """Hash of a full block that holds `tokens` after the block hashed `previous` (at position 0: the seed)."""
     data = previous.to_bytes(8, "little") + array("i", tokens).tobytes()
     return (xxhash.xxh3_64_intdigest(data) & ((1 << HASH_BITS) - 1)) or 1
 
 
-def chain_hashes(tokens: Sequence[int], block_size: int) -> list[int]:
-    """The hash of every full block of `tokens`."""
+def chain_hashes(tokens: Sequence[int], block_size: int, seed: int = 0) -> list[int]:
+    """The hash of every full block of `tokens`; `seed` is that of `engine.kv.seeds`."""
     hashes: list[int] = []
-    previous = 0
+    previous = seed
     for start in range(0, len(tokens) - block_size + 1, block_size):
         previous = chain_hash(previous, tokens[start : start + block_size])
         hashes.append(previous)
@@ -118,17 +118,26 @@ class RadixTree:
 
     def trim(self, node: int, blocks: Sequence[int], ghost: Ghost) -> None:
         """Evict `blocks`, the tail of leaf `node`, last one first; an empty node disappears."""
+        for block in blocks:
+            self.ghosts.remember(self._blocks.hash[block], ghost, self._blocks.num_blocks)
+            self._cut_tail(node, block)
+            self._blocks.evict(block)
+
+    def detach(self, node: int, blocks: Sequence[int]) -> None:
+        """Held `blocks`, the tail of leaf `node`, leave the tree, last one first, and stay with who holds them."""
+        for block in blocks:
+            assert self._blocks.ref_count[block], f"block {block} is not held"
+            self._cut_tail(node, block)
+            self._blocks.node[block] = NO_NODE
+
+    def _cut_tail(self, node: int, block: int) -> None:
         leaf = self.nodes.own(node)
         assert not leaf.children, f"node {node} is not a leaf"
-        for block in blocks:
-            assert leaf.blocks[-1] == block, f"block {block} is not the tail of node {node}"
-            hash_ = self._blocks.hash[block]
-            if len(leaf.blocks) == 1:
-                del self.nodes.own(leaf.parent).children[hash_]
-                del self.nodes[node]
-            leaf.blocks.pop()
-            self.ghosts.remember(hash_, ghost, self._blocks.num_blocks)
-            self._blocks.evict(block)
+        assert leaf.blocks[-1] == block, f"block {block} is not the tail of node {node}"
+        if len(leaf.blocks) == 1:
+            del self.nodes.own(leaf.parent).children[self._blocks.hash[block]]
+            del self.nodes[node]
+        leaf.blocks.pop()
 
     def evictable_tail(self, node: Node) -> int | None:
         """The block of `node` that could be evicted next, None when it is no leaf or is held."""

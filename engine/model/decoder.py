@@ -14,6 +14,8 @@ from engine.kv.pool import KVPool
 from engine.model.batch import Batch
 from engine.model.config import ModelConfig
 from engine.model.layer import Layer, Pass, Stages, replace
+from engine.model.lora.adapter import NO_ADAPTERS, Adapters
+from engine.model.lora.rows import rows_of
 from engine.model.norm import RMSNorm
 from engine.model.projection import Projection
 from engine.model.rope import Rope
@@ -31,6 +33,7 @@ class Decoder:
     final_norm: RMSNorm
     lm_head: Projection
     rope: Rope
+    adapters: Adapters = NO_ADAPTERS
 
     @property
     def kernels(self) -> dict[str, str]:
@@ -58,7 +61,7 @@ class Decoder:
         replace(x, (yield OUTSIDE, "embed", x))
         lengths = batch.lengths if self.rope.config.type == "dynamic" else None
         cos, sin = self.rope.tables(batch.positions, lengths, self.dtype)
-        run = Pass(batch, pool, cos, sin, frozenset(explicit))
+        run = Pass(batch, pool, cos, sin, frozenset(explicit), rows_of(self.adapters, batch))
         for layer in self.layers:
             x = yield from layer.stages(x, run)
         x = self.final_norm(x.index_select(0, batch.logit_rows))

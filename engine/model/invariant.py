@@ -35,6 +35,7 @@ def invariant(decoder: Decoder) -> Decoder:
         layers=tuple(map(_layer, decoder.layers)),
         final_norm=_norm(decoder.final_norm),
         lm_head=TiledProjection(decoder.lm_head),
+        adapters=replace(decoder.adapters, multiply=multiply_tiled),
     )
 
 
@@ -95,6 +96,11 @@ class TiledRMSNorm(RMSNorm):
         scale = (length * length).mul_(self._per_item).add_(self._eps).rsqrt_()
         normed: Tensor = (x * scale).mul_(self.weight).to(x.dtype)
         return normed
+
+
+def multiply_tiled(x: Tensor, weight: Tensor) -> Tensor:
+    """`x @ weight`, `TILE_ROWS` rows a call."""
+    return in_tiles(lambda tile: tile @ weight, x)
 
 
 def in_tiles(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from engine.kv.pool import KVPool
 from engine.model.attention import attend, mix, scores, span_kv
 from engine.model.batch import Batch
+from engine.model.lora.rows import RowAdapters
 from engine.model.norm import RMSNorm
-from engine.model.projection import Projection
+from engine.model.projection import Place, Projection, ProjectionName
 from engine.model.rope import rotate_
 
 Stage = tuple[int, str, Tensor]
@@ -50,6 +51,15 @@ class Pass:
     sin: Tensor
     explicit: frozenset[int]
     """Layers that show their attention scores and patterns as stages."""
+    adapters: RowAdapters | None = None
+    """What is added to the projections of some rows; None where no row has an adapter."""
+
+    def project(self, layer: int, name: ProjectionName, projection: Projection, x: Tensor) -> Tensor:
+        """`projection` of `x [tokens, in]`, with what the rows' adapters add to it: `[tokens, out]`."""
+        y = projection(x)
+        if self.adapters is not None:
+            self.adapters.add_(Place(layer, name), x, y)
+        return y
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +82,14 @@ class Layer:
     def stages(self, x: Tensor, run: Pass) -> Stages:
         """The residual stream `[tokens, hidden]` through this layer."""
         x = yield from self._attention(x, run)
-        return (yield from self._mlp(x))
+        return (yield from self._mlp(x, run))
 
     def _attention(self, x: Tensor, run: Pass) -> Stages:
         i, heads, kv_heads = self.index, self.heads, self.kv_heads
         h = self.attn_norm(x)
         replace(h, (yield i, "attn_norm", h))
 
-        qkv = self.qkv(h).view(-1, heads + 2 * kv_heads, self.head_dim)
+        qkv = run.project(i, "qkv", self.qkv, h).view(-1, heads + 2 * kv_heads, self.head_dim)
         q, k, v = qkv.split_with_sizes((heads, kv_heads, kv_heads), dim=1)
         if self.q_norm is not None and self.k_norm is not None:
             q.copy_(self.q_norm(q))
@@ -98,7 +108,7 @@ class Layer:
         else:
             out = self.ways.attend(q, run.pool, i, run.batch, self.window)
         replace(out, (yield i, "attn_out", out))
-        h = self.o(out.flatten(1))
+        h = run.project(i, "o", self.o, out.flatten(1))
         replace(h, (yield i, "attn_proj", h))
         x = x + h
         replace(x, (yield i, "resid_mid", x))
@@ -118,14 +128,14 @@ class Layer:
             out[rows] = mix(weights, value).to(out.dtype)
         return out
 
-    def _mlp(self, x: Tensor) -> Stages:
+    def _mlp(self, x: Tensor, run: Pass) -> Stages:
         i = self.index
         h = self.mlp_norm(x)
         replace(h, (yield i, "mlp_norm", h))
-        gate, up = self.gate_up(h).chunk(2, dim=-1)
+        gate, up = run.project(i, "gate_up", self.gate_up, h).chunk(2, dim=-1)
         replace(gate, (yield i, "gate", gate))
         replace(up, (yield i, "up", up))
-        h = self.down(self.ways.gate(gate, up))
+        h = run.project(i, "down", self.down, self.ways.gate(gate, up))
         replace(h, (yield i, "mlp_out", h))
         x = x + h
         replace(x, (yield i, "resid_post", x))

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from engine.kv.blocks import NO_NODE
 from engine.kv.radix import chain_hashes
+from engine.kv.seeds import seed_of
+from engine.params import SamplingParams
 from workbench.bench import Scene
 from workbench.views.radix_tree import path_to
 
@@ -42,10 +46,16 @@ def request_path(scene: Scene) -> RequestPath:
     count = scene.moment.token_count(request)
     size = state.blocks.block_size
     ids = scene.record.token_ids(request)[:count]
-    walk = state.tree.walk(chain_hashes(ids, size)[: max(0, count - 1) // size])
+    walk = state.tree.walk(chain_hashes(ids, size, _seed(scene, request))[: max(0, count - 1) // size])
     if not walk.blocks:
         return NOWHERE
     return RequestPath(path_to(state, walk.node), len(walk.blocks) * size, False)
+
+
+def _seed(scene: Scene, request: str) -> int:
+    """Where the hashes of the request's prefix begin: by its adapter and its salt."""
+    row = scene.record.request(request)
+    return 0 if row is None else seed_of(msgspec.json.decode(row.params, type=SamplingParams))
 
 
 __all__ = ["NOWHERE", "RequestPath", "request_path"]

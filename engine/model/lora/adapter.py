@@ -92,8 +92,11 @@ class Adapters:
             change.add_(x, y, self.multiply)
 
 
+NO_ADAPTERS = Adapters()
+
+
 def load_adapter(folder: Path, model: ModelConfig) -> Adapter:
-    """The adapter in `folder`, in float32, for a model of this config. Raises ModelError as `open_adapter` does."""
+    """The adapter in `folder`, in float32, for a model of this config. Raises ModelError (`open_adapter`)."""
     files = open_adapter(folder, model)
     by_place: dict[Place, list[Pair]] = {}
     for pair in files.pairs:
@@ -124,4 +127,4 @@ def _change(
     return Change(down, tuple(made))
 
 
-__all__ = ["FUSED", "Adapter", "AdapterFiles", "Adapters", "Change", "load_adapter"]
+__all__ = ["FUSED", "NO_ADAPTERS", "Adapter", "AdapterFiles", "Adapters", "Change", "load_adapter"]

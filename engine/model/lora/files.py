@@ -127,9 +127,7 @@ def _place(module: str) -> tuple[int, str]:
     return int(number), part
 
 
-def _check_tensor(
-    path: Path, tensors: Mapping[str, TensorInfo], name: str, wanted: tuple[int, int]
-) -> None:
+def _check_tensor(path: Path, tensors: Mapping[str, TensorInfo], name: str, wanted: tuple[int, int]) -> None:
     info = tensors.get(name)
     if info is None:
         raise ModelError(f"{path}: tensor {shown(name)} is missing, and its partner is there")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -40,6 +41,6 @@ def rows_of(adapters: Adapters, batch: Batch) -> RowAdapters | None:
 def _rows(batch: Batch, name: str) -> Rows:
     """The rows of the spans that run with adapter `name`: as a slice where they lie together."""
     slices = [batch.rows(index) for index, span in enumerate(batch.spans) if span.adapter == name]
-    if all(before.stop == after.start for before, after in zip(slices, slices[1:], strict=False)):
+    if all(before.stop == after.start for before, after in pairwise(slices)):
         return slice(slices[0].start, slices[-1].stop)
     return torch.cat([torch.arange(rows.start, rows.stop) for rows in slices])
