@@ -57,6 +57,25 @@ def recorded(path: Path, about: Header) -> tuple[Engine, Both, SessionTimeline]:
     return engine_on(both, about, timeline), both, timeline
 
 
+def record_three_branches(path: Path, about: Header) -> None:
+    """Branch 1 leaves 0 after step 6, branch 2 leaves 1 after step 9; with forks in 0 and in 1."""
+    engine, both, timeline = recorded(path, about)
+    engine.submit(spec(range(10), 14))
+    engine.submit(spec([3] * 9, 3))
+    engine.run(4)
+    engine.fork(ForkSpec("1", 12, token=7))
+    engine.run(6)
+    engine.rewind(6)
+    engine.submit(spec([1, 2, 3, 4, 5], 6))
+    engine.run(5)
+    engine.fork(ForkSpec("1", 6, prompt_ids=(1, 2)))
+    engine.run(1)
+    engine.rewind(9)
+    engine.run()
+    timeline.close()
+    both.writer.close()
+
+
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(requests, min_size=1, max_size=4), st.sampled_from([2, 4]), st.integers(4, 30), st.booleans(),

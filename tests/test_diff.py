@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from engine.divergence_rebuild import Rebuilt
+from engine.engine import Engine
 from engine.forking import ForkSpec
 from engine.interventions import Scale
 from engine.model.stage_names import OUTSIDE
@@ -410,14 +411,18 @@ def test_forks_and_branches_are_read_whole_and_rebuilt(tmp_path: Path) -> None:
             assert worst < 1e-4
 
 
-def test_the_id_of_a_fork_that_was_left_may_be_another_request_now(tmp_path: Path) -> None:
-    path = tmp_path / "run.wbs"
+def midway(path: Path, steps: int) -> tuple[Engine, int]:
+    """The engine that records the first request to `path`, after some steps; and its last token but one."""
     order, _ = make_order(DEFAULT_MODEL, EngineOptions(kv_blocks=64, threads=1), REQUESTS[:1], path)
     opened = open_session(order, lambda _message: None)
-    engine = opened.engine
-    opened.feeder.feed(engine)
-    engine.run(6)
-    at = len(engine.tokens.tokens_of("1")) - 2
+    opened.feeder.feed(opened.engine)
+    opened.engine.run(steps)
+    return opened.engine, len(opened.engine.tokens.tokens_of("1")) - 2
+
+
+def test_the_id_of_a_fork_that_was_left_may_be_another_request_now(tmp_path: Path) -> None:
+    path = tmp_path / "run.wbs"
+    engine, at = midway(path, steps=6)
     forked = engine.fork(ForkSpec("1", at_position=at, token=7))
     engine.run(2)
     engine.rewind(4)
@@ -437,12 +442,7 @@ def test_a_stage_switched_off_in_a_fork_is_what_parts_it_from_its_parent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "fork.wbs"
-    order, _ = make_order(DEFAULT_MODEL, EngineOptions(kv_blocks=64, threads=1), REQUESTS[:1], path)
-    opened = open_session(order, lambda _message: None)
-    engine = opened.engine
-    opened.feeder.feed(engine)
-    engine.run(6)
-    at = len(engine.tokens.tokens_of("1")) - 2
+    engine, at = midway(path, steps=6)
     forked = engine.fork(ForkSpec("1", at_position=at, scales=(Scale(4, "attn_out", 0.0, head=1),)))
     engine.run()
     engine.close()
@@ -458,12 +458,7 @@ def test_a_token_that_a_fork_set_has_no_stages_and_those_before_it_are_its_paren
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "fork.wbs"
-    order, _ = make_order(DEFAULT_MODEL, EngineOptions(kv_blocks=64, threads=1), REQUESTS[:1], path)
-    opened = open_session(order, lambda _message: None)
-    engine = opened.engine
-    opened.feeder.feed(engine)
-    engine.run(8)
-    at = len(engine.tokens.tokens_of("1")) - 2
+    engine, at = midway(path, steps=8)
     forked = engine.fork(ForkSpec("1", at_position=at, token=7))
     second = engine.fork(ForkSpec(forked, at_position=at + 1, token=9))
     engine.run()

@@ -29,7 +29,7 @@ from sessions.simulate_words import NOT_KNOWN
 from tests.commands import ROOT, run
 from tests.recorded import DEMO_HEADER, engine_on, header, record_demo, run_demo, writer_on
 from tests.scripted import ScriptedExecutor, spec
-from tests.test_branches import recorded as record_branches
+from tests.test_branches import record_three_branches
 
 GOLDEN = ROOT / "tests" / "golden" / "explain.txt"
 TIME = re.compile(r"\d[\d.,]* (µs|ms|s)\b")
@@ -132,23 +132,8 @@ def test_a_fork_is_told_with_what_it_shares_and_what_was_done_by_hand(tmp_path: 
 
 @pytest.fixture
 def branches(tmp_path: Path) -> Path:
-    """Branch 1 leaves 0 after step 6, branch 2 leaves 1 after step 9; with forks in 0 and in 1."""
     path = tmp_path / "branches.wbs"
-    engine, both, timeline = record_branches(path, header(40, block_size=4, token_budget=16))
-    engine.submit(spec(range(10), 14))
-    engine.submit(spec([3] * 9, 3))
-    engine.run(4)
-    engine.fork(ForkSpec("1", 12, token=7))
-    engine.run(6)
-    engine.rewind(6)
-    engine.submit(spec([1, 2, 3, 4, 5], 6))
-    engine.run(5)
-    engine.fork(ForkSpec("1", 6, prompt_ids=(1, 2)))
-    engine.run(1)
-    engine.rewind(9)
-    engine.run()
-    timeline.close()
-    both.writer.close()
+    record_three_branches(path, header(40, block_size=4, token_budget=16))
     return path
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from engine import events as ev
-from engine.forking import ForkSpec
 from engine.state import State
 from sessions.export import FORMATS, ExportOptions, export_session
 from sessions.export.opening import open_excerpt
@@ -18,8 +17,7 @@ from sessions.export.report.packing import unpack
 from sessions.reader import Session
 from sessions.redaction import redact
 from tests.recorded import header
-from tests.scripted import spec
-from tests.test_branches import recorded
+from tests.test_branches import record_three_branches
 from tests.test_export_html import check_blocks, data_of
 from workbench.exporting import ASCIICAST
 
@@ -29,23 +27,8 @@ BRANCHES = (0, 1, 2)
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Branch 1 leaves 0 after step 6, branch 2 leaves 1 after step 9; with forks in 0 and in 1."""
     path = tmp_path_factory.mktemp("branches") / "run.wbs"
-    engine, both, timeline = recorded(path, ABOUT)
-    engine.submit(spec(range(10), 14))
-    engine.submit(spec([3] * 9, 3))
-    engine.run(4)
-    engine.fork(ForkSpec("1", 12, token=7))
-    engine.run(6)
-    engine.rewind(6)
-    engine.submit(spec([1, 2, 3, 4, 5], 6))
-    engine.run(5)
-    engine.fork(ForkSpec("1", 6, prompt_ids=(1, 2)))
-    engine.run(1)
-    engine.rewind(9)
-    engine.run()
-    timeline.close()
-    both.writer.close()
+    record_three_branches(path, ABOUT)
     return path
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from textual.pilot import Pilot
 
 from engine import protocol as pr
 from engine.kv.pool import KVPool
@@ -15,6 +16,7 @@ from engine.sanitise import display_text
 from engine.state import State
 from engine.tokens import Asked, TokenLog
 from sessions.records import TensorKey, TensorRow
+from tests import inspecting
 from tests.inspecting import with_inspections
 from tests.recorded import SHAPE
 from tests.sampled import inspection, logits_after, record_sampled
@@ -51,6 +53,16 @@ def heads() -> Heads:
 
 def text(token: int) -> str:
     return f"<{token}>"
+
+
+async def inspected(app: WorkbenchApp, pilot: Pilot[int], at: Selection) -> inspecting.Asked:
+    """Open the view on a row that is then inspected."""
+    asked = with_inspections(app)
+    app.select(at)
+    await press(pilot, "3")
+    asked.answer()
+    await settle(pilot)
+    return asked
 
 
 def view_of(app: WorkbenchApp) -> AttentionView:
@@ -190,11 +202,7 @@ def test_the_text_twin_lists_every_head_and_how_far_it_is_from_the_record(sessio
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 async def test_frame(session: Path, size: tuple[int, int]) -> None:
     async with workbench_on(session, size) as (app, pilot):
-        asked = with_inspections(app)
-        app.select(Selection(request="2", position=16, layer=1, head=2))
-        await press(pilot, "3")
-        asked.answer()
-        await settle(pilot)
+        await inspected(app, pilot, Selection(request="2", position=16, layer=1, head=2))
         view = screen_text(app).split("\n", 2)[2].rsplit("\n", 5)[0]
         check_frame(view + "\n", f"views/attention-{size[0]}x{size[1]}")
 
@@ -210,11 +218,7 @@ async def test_a_recording_without_an_engine_says_what_is_missing(session: Path)
 
 async def test_arrows_in_the_grid_select_layer_and_head(session: Path) -> None:
     async with workbench_on(session) as (app, pilot):
-        asked = with_inspections(app)
-        app.select(Selection(request="2", position=16))
-        await press(pilot, "3")
-        asked.answer()
-        await settle(pilot)
+        asked = await inspected(app, pilot, Selection(request="2", position=16))
         await press(pilot, "down", "right")
         assert (app.selection.layer, app.selection.head) == (1, 1)
         assert "Looking at layer 1 head 1" in screen_text(app)
@@ -251,11 +255,7 @@ async def test_holding_a_key_down_asks_for_one_row_at_a_time(session: Path) -> N
 
 async def test_an_answer_is_kept_and_not_asked_for_twice(session: Path) -> None:
     async with workbench_on(session) as (app, pilot):
-        asked = with_inspections(app)
-        app.select(Selection(request="2", position=16))
-        await press(pilot, "3")
-        asked.answer()
-        await settle(pilot)
+        asked = await inspected(app, pilot, Selection(request="2", position=16))
         await press(pilot, "2", "3", "m", "v", "v")
         assert len(asked.commands) == 1
 
@@ -344,11 +344,7 @@ async def test_captured_rows_need_no_engine(session: Path, monkeypatch: pytest.M
 
 async def test_enter_drills_in_where_it_is_narrow_and_esc_comes_back(session: Path) -> None:
     async with workbench_on(session, (80, 24)) as (app, pilot):
-        asked = with_inspections(app)
-        app.select(Selection(request="2", position=16))
-        await press(pilot, "3")
-        asked.answer()
-        await settle(pilot)
+        await inspected(app, pilot, Selection(request="2", position=16))
         view = view_of(app)
         assert view.dropped == ["the head's map (enter shows it)"]
         await press(pilot, "enter")
@@ -362,11 +358,7 @@ async def test_enter_drills_in_where_it_is_narrow_and_esc_comes_back(session: Pa
 
 async def test_keys_in_the_list_move_the_cross_and_enter_goes_there(session: Path) -> None:
     async with workbench_on(session) as (app, pilot):
-        asked = with_inspections(app)
-        app.select(Selection(request="2", position=16))
-        await press(pilot, "3")
-        asked.answer()
-        await settle(pilot)
+        await inspected(app, pilot, Selection(request="2", position=16))
         view = view_of(app)
         view.keys.focus()
         await press(pilot, "down")
@@ -379,22 +371,14 @@ async def test_keys_in_the_list_move_the_cross_and_enter_goes_there(session: Pat
 
 async def test_enter_on_the_large_map_shows_that_row(session: Path) -> None:
     async with workbench_on(session) as (app, pilot):
-        asked = with_inspections(app)
-        app.select(Selection(request="2", position=16))
-        await press(pilot, "3")
-        asked.answer()
-        await settle(pilot)
+        await inspected(app, pilot, Selection(request="2", position=16))
         await press(pilot, "enter", "up", "up", "enter")
         assert app.selection.position == 14
 
 
 async def test_a_click_selects_a_head_and_a_token(session: Path) -> None:
     async with workbench_on(session) as (app, pilot):
-        asked = with_inspections(app)
-        app.select(Selection(request="2", position=16))
-        await press(pilot, "3")
-        asked.answer()
-        await settle(pilot)
+        await inspected(app, pilot, Selection(request="2", position=16))
         view = view_of(app)
         tiles = view.grid.tiles
         at = view.grid._x_of(3, tiles) + 2

@@ -11,13 +11,12 @@ import pytest
 from engine import events as ev
 from engine.ids import request_of
 from engine.state import State
+from tests.desks import desk_on
 from tests.recorded import record_demo
 from tests.screens import check_frame, press, screen_text, settle, view_text, workbench_on
 from tests.widget_gallery import NASTY
 from workbench.app import WorkbenchApp
-from workbench.bench import EngineStatus, Scene
-from workbench.desk import Desk
-from workbench.inspections import Inspections
+from workbench.bench import Scene
 from workbench.record import Record
 from workbench.views.blocks import BlocksView
 from workbench.views.blocks_history import BlockHistory
@@ -45,12 +44,6 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def record(session: Path) -> Record:
     return Record.open(session)
-
-
-def desk_on(record: Record, step: int) -> Desk:
-    desk = Desk(record, lambda: EngineStatus("none"), Inspections(lambda _: 0, lambda: "no engine"))
-    desk.seek(step)
-    return desk
 
 
 def scenes(record: Record) -> Iterator[Scene]:

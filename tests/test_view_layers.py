@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from textual.pilot import Pilot
 
 from engine import protocol as pr
 from engine.stage_report import Part, Values, Window
@@ -103,6 +104,16 @@ def engine_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[WorkbenchApp], Engin
 
 
 EngineOf = Callable[[WorkbenchApp], Engine]
+
+
+async def looked(app: WorkbenchApp, pilot: Pilot[int], engine_of: EngineOf, at: Selection = CHOSEN) -> Engine:
+    """Open the view on a row, and let the engine answer."""
+    engine = engine_of(app)
+    app.select(at)
+    await press(pilot, "7")
+    engine.answer()
+    await settle(pilot)
+    return engine
 
 
 def view_of(app: WorkbenchApp) -> LayersView:
@@ -295,11 +306,7 @@ def test_the_text_twin_has_stages_lens_and_parts(session: Path) -> None:
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 async def test_frame_of_a_row(session: Path, size: tuple[int, int], engine_of: EngineOf) -> None:
     async with workbench_on(session, size) as (app, pilot):
-        engine = engine_of(app)
-        app.select(CHOSEN)
-        await press(pilot, "7")
-        engine.answer()
-        await settle(pilot)
+        await looked(app, pilot, engine_of)
         check_frame(view_text(app), f"views/layers-{size[0]}x{size[1]}")
 
 
@@ -317,11 +324,7 @@ async def test_frame_inside(session: Path, size: tuple[int, int], engine_of: Eng
 
 async def test_a_row_is_asked_for_once(session: Path, engine_of: EngineOf) -> None:
     async with workbench_on(session) as (app, pilot):
-        engine = engine_of(app)
-        app.select(CHOSEN)
-        await press(pilot, "7")
-        engine.answer()
-        await settle(pilot)
+        engine = await looked(app, pilot, engine_of)
         await press(pilot, "down", "down", "2", "7")
         assert [look.position for look in engine.looks] == [15]
 
@@ -383,11 +386,7 @@ async def test_a_refusal_is_shown(session: Path, engine_of: EngineOf) -> None:
 
 async def test_layers_and_heads_are_selected_for_all_views(session: Path, engine_of: EngineOf) -> None:
     async with workbench_on(session, (200, 60)) as (app, pilot):
-        engine = engine_of(app)
-        app.select(replace(CHOSEN, layer=0, head=0))
-        await press(pilot, "7")
-        engine.answer()
-        await settle(pilot)
+        await looked(app, pilot, engine_of, replace(CHOSEN, layer=0, head=0))
         panes = view_of(app).all_panes
         assert panes.stages.cursor == POINTS.index((0, "resid_post"))
         panes.lens.focus()
@@ -406,11 +405,7 @@ async def test_layers_and_heads_are_selected_for_all_views(session: Path, engine
 
 async def test_another_tokens_logit_is_taken_apart(session: Path, engine_of: EngineOf) -> None:
     async with workbench_on(session, (200, 60)) as (app, pilot):
-        engine = engine_of(app)
-        app.select(CHOSEN)
-        await press(pilot, "7")
-        engine.answer()
-        await settle(pilot)
+        engine = await looked(app, pilot, engine_of)
         view = view_of(app)
         view.all_panes.lens.focus()
         await press(pilot, "home")
@@ -429,21 +424,13 @@ async def test_another_tokens_logit_is_taken_apart(session: Path, engine_of: Eng
 
 async def test_a_prompt_token_was_not_chosen(session: Path, engine_of: EngineOf) -> None:
     async with workbench_on(session, (200, 60)) as (app, pilot):
-        engine = engine_of(app)
-        app.select(replace(CHOSEN, position=4))
-        await press(pilot, "7")
-        engine.answer()
-        await settle(pilot)
+        await looked(app, pilot, engine_of, replace(CHOSEN, position=4))
         assert "logit lens of row 3: '<5>', given" in screen_text(app)
 
 
 async def test_a_fork_switches_off_what_is_under_the_cursor(session: Path, engine_of: EngineOf) -> None:
     async with workbench_on(session, (200, 60)) as (app, pilot):
-        engine = engine_of(app)
-        app.select(CHOSEN)
-        await press(pilot, "7")
-        engine.answer()
-        await settle(pilot)
+        await looked(app, pilot, engine_of)
         view = view_of(app)
 
         def hint() -> str:
@@ -465,11 +452,7 @@ async def test_a_fork_switches_off_what_is_under_the_cursor(session: Path, engin
 
 async def test_stages_are_searched(session: Path, engine_of: EngineOf) -> None:
     async with workbench_on(session) as (app, pilot):
-        engine = engine_of(app)
-        app.select(CHOSEN)
-        await press(pilot, "7")
-        engine.answer()
-        await settle(pilot)
+        await looked(app, pilot, engine_of)
         assert view_of(app).search("attn_out", 1) == "layer 0 attn_out"
         assert view_of(app).search("nowhere", 1) == "there is no stage 'nowhere'"
 
@@ -587,11 +570,7 @@ async def test_the_past_shows_its_own_rows(session: Path, engine_of: EngineOf) -
 
 async def test_faces_take_turns_where_it_is_narrow(session: Path, engine_of: EngineOf) -> None:
     async with workbench_on(session, (80, 24)) as (app, pilot):
-        engine = engine_of(app)
-        app.select(CHOSEN)
-        await press(pilot, "7")
-        engine.answer()
-        await settle(pilot)
+        await looked(app, pilot, engine_of)
         view = view_of(app)
         seen = []
         for _ in range(4):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.desks import desk_on
 from tests.recorded import record_demo
-from workbench.bench import EngineStatus
-from workbench.desk import Desk
-from workbench.inspections import Inspections
 from workbench.record import Record
 from workbench.views.blocks import Shown as ShownBlock
 from workbench.views.blocks_memory import MemoryTable, RequestMemory
@@ -21,7 +19,7 @@ from workbench.widgets.table import TableModel
 def test_models_of_a_state_that_was_folded_on_can_be_drawn(tmp_path: Path) -> None:
     record_demo(tmp_path / "run.wbs")
     record = Record.open(tmp_path / "run.wbs")
-    desk = Desk(record, lambda: EngineStatus("none"), Inspections(lambda _: 0, lambda: "no engine"))
+    desk = desk_on(record)
     for step in range(record.last_step):
         desk.seek(step)
         scene = desk.scene

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.desks import desk_on
 from tests.recorded import record_demo
-from workbench.bench import EngineStatus
-from workbench.desk import Desk
-from workbench.inspections import Inspections
 from workbench.record import Record
 from workbench.views.request_table import COLUMNS, RequestTable
 from workbench.views.request_text import RequestText
@@ -19,7 +17,7 @@ HIT = next(at for at, column in enumerate(COLUMNS) if column.title == "hit")
 def test_a_hit_is_that_of_the_first_admission_to_the_end(tmp_path: Path) -> None:
     record_demo(tmp_path / "run.wbs")
     record = Record.open(tmp_path / "run.wbs")
-    desk = Desk(record, lambda: EngineStatus("none"), Inspections(lambda _: 0, lambda: "no engine"))
+    desk = desk_on(record)
     resumed = set()
     for step in range(record.last_step + 1):
         desk.seek(step)

@@ -13,14 +13,13 @@ from engine.kv.radix import ROOT
 from engine.params import RequestSpec
 from engine.reasons import Diverged
 from sessions.header import Header
+from tests.desks import desk_on
 from tests.recorded import engine_on, header, record_demo, writer_on
 from tests.screens import check_frame, press, screen_text, view_text, workbench_on
 from tests.scripted import spec
 from tests.widget_gallery import NASTY
 from workbench.app import WorkbenchApp
-from workbench.bench import EngineStatus, Scene
-from workbench.desk import Desk
-from workbench.inspections import Inspections
+from workbench.bench import Scene
 from workbench.record import Record
 from workbench.views.radix import RadixView, Shown
 from workbench.views.radix_match import SideBySide, latest_match
@@ -55,12 +54,6 @@ def record_run(path: Path, about: Header, *requests: RequestSpec) -> Record:
         engine.run()
     writer.close()
     return Record.open(path)
-
-
-def desk_on(record: Record, step: int) -> Desk:
-    desk = Desk(record, lambda: EngineStatus("none"), Inspections(lambda _: 0, lambda: "no engine"))
-    desk.seek(step)
-    return desk
 
 
 def scenes(record: Record) -> Iterator[Scene]:

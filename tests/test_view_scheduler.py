@@ -12,12 +12,11 @@ from engine import events as ev
 from engine import reasons as why
 from engine.state import RequestState
 from sessions.steps import StepCounts
+from tests.desks import desk_on
 from tests.recorded import record_demo
 from tests.screens import check_frame, press, screen_text, settle, view_text, workbench_on
 from workbench.app import WorkbenchApp
-from workbench.bench import EngineStatus, Scene
-from workbench.desk import Desk
-from workbench.inspections import Inspections
+from workbench.bench import Scene
 from workbench.record import Record
 from workbench.selection import Selection
 from workbench.views.decisions import Told
@@ -49,7 +48,7 @@ def record(session: Path) -> Record:
 
 def scenes(record: Record) -> Iterator[Scene]:
     """Every moment of the run."""
-    desk = Desk(record, lambda: EngineStatus("none"), Inspections(lambda _: 0, lambda: "no engine"))
+    desk = desk_on(record)
     for step in range(record.last_step + 1):
         desk.seek(step)
         yield desk.scene

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.desks import desk_on
 from tests.recorded import record_demo
 from tests.widget_gallery import NASTY
-from workbench.bench import EngineStatus
-from workbench.desk import Desk
-from workbench.inspections import Inspections
 from workbench.record import Record
 from workbench.view import View
 from workbench.views.blocks import BlocksView
@@ -26,7 +24,7 @@ def test_hostile_texts_keep_to_the_width(
     record_demo(tmp_path / "run.wbs")
     record = Record.open(tmp_path / "run.wbs")
     monkeypatch.setattr(type(record.session), "token_text", lambda _self, token: NASTY[token % len(NASTY)])
-    desk = Desk(record, lambda: EngineStatus("none"), Inspections(lambda _: 0, lambda: "no engine"))
+    desk = desk_on(record)
     view = kind()
     for step in range(0, record.last_step + 1, 3):
         desk.seek(step)

@@ -16,6 +16,7 @@ from engine.params import SamplingParams
 from engine.sampling import SamplerRow, choose
 from engine.sanitise import display_text
 from sessions.records import TensorKey, TensorRow
+from tests.desks import desk_on
 from tests.inspecting import with_inspections
 from tests.recorded import record_demo
 from tests.sampled import SETTINGS, logits_after, record_sampled
@@ -23,9 +24,7 @@ from tests.screens import check_frame, press, screen_text, settle, workbench_on
 from tests.scripted import VOCAB
 from tests.widget_gallery import NASTY
 from workbench.app import WorkbenchApp
-from workbench.bench import EngineStatus, News
-from workbench.desk import Desk
-from workbench.inspections import Inspections
+from workbench.bench import News
 from workbench.record import Record
 from workbench.selection import Selection
 from workbench.views.request_text import SHADINGS, RequestText
@@ -70,7 +69,7 @@ def view_of(app: WorkbenchApp) -> TokensView:
 
 
 def text_at(record: Record, **selection: object) -> str:
-    desk = Desk(record, lambda: EngineStatus("none"), Inspections(lambda _: 0, lambda: "no engine"))
+    desk = desk_on(record)
     desk.select(Selection(request="2"))
     desk.select(replace(desk.selection, **selection))  # type: ignore[arg-type]
     return TokensView().text(desk.scene, 110)
@@ -324,7 +323,7 @@ def test_prompt_and_newest_tokens_say_why_there_is_nothing(record: Record) -> No
 
 
 def test_a_token_of_the_future_says_when_it_comes(record: Record) -> None:
-    desk = Desk(record, lambda: EngineStatus("none"), Inspections(lambda _: 0, lambda: "no engine"))
+    desk = desk_on(record)
     desk.select(Selection(request="2"))
     desk.seek(2)
     desk.select(replace(desk.selection, position=15))
