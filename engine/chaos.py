@@ -83,7 +83,7 @@ class _ChaosPlanning(Planning):
             ev.Preempted,
             request=victim.id,
             reason=ByHand(),
-            released_blocks=len(victim.table),
+            released_blocks=len(victim.held_blocks),
             recompute_tokens=victim.computed,
         )
         self._victim = victim.id

@@ -31,7 +31,7 @@ class Forced(Intake):
         if live is None:
             raise OptionError(f"request {request} is not running: only a running one can be preempted")
         self._say(
-            ev.Preempted, request=request, reason=ByHand(), released_blocks=len(live.table),
+            ev.Preempted, request=request, reason=ByHand(), released_blocks=len(live.held_blocks),
             recompute_tokens=live.computed,
         )  # fmt: skip
 

@@ -60,6 +60,8 @@ class _RequestRow(msgspec.Struct, frozen=True, array_like=True):
     parent: str | None = None
     forked_at: int = 0
     pure_tokens: int | None = None
+    dropped: dict[int, int] = {}
+    weights: dict[int, float] = {}
 
 
 class _Scalars(msgspec.Struct, frozen=True):

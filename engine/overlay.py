@@ -13,6 +13,7 @@ from itertools import islice
 
 from engine.kv.blocks import NO_NODE
 from engine.kv.eviction import Entry
+from engine.kv.holes import held
 from engine.kv.radix import ROOT
 from engine.state import State
 
@@ -85,12 +86,13 @@ class Overlay:
             self._refs[block] = self._refs.get(block, 0) + 1
 
     def hold(self, blocks: Sequence[int]) -> None:
-        for block in blocks:
+        """A table begins with `blocks`."""
+        for block in held(blocks):
             self._refs[block] = self._refs.get(block, 0) + 1
 
     def release(self, blocks: Sequence[int]) -> None:
         """A table gives up `blocks`: they become cached or free."""
-        columns = self._state.blocks
+        columns, blocks = self._state.blocks, held(blocks)
         for block in reversed(blocks):
             self._refs[block] = self._refs.get(block, 0) - 1
             self._used_now.add(block)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from engine.kv.holes import held
 from engine.params import SamplingParams
 from engine.reasons import WaitReason
 
@@ -39,13 +40,15 @@ class Request:
     computed: int = 0  # positions whose KV is in `table`
     cached_tokens: int = 0  # of those, taken from the tree at the latest admission
     table: list[int] = field(default_factory=list)
+    dropped: dict[int, int] = field(default_factory=dict)  # holes of `table`: `engine.kv.holes.Drops`
+    weights: dict[int, float] = field(default_factory=dict)  # attention of its rows so far, by table index
     preemptions: int = 0
     failures: int = 0  # failed steps since its latest token
     wait: WaitReason | None = None  # why it was not scheduled, None when it was
 
     def copy(self) -> Request:
         """An independent copy."""
-        return replace(self, table=self.table.copy())
+        return replace(self, table=self.table.copy(), dropped=self.dropped.copy(), weights=self.weights.copy())
 
     @property
     def output_tokens(self) -> int:
@@ -56,9 +59,21 @@ class Request:
         """Positions still to compute before the next token can be chosen."""
         return self.num_tokens - self.computed
 
+    @property
+    def held_blocks(self) -> list[int]:
+        """The blocks of `table`, without the holes that a KV policy left."""
+        return held(self.table) if self.dropped else self.table
+
+    @property
+    def own_from(self) -> int | None:
+        """From this position on its KV is its own: stages are scaled, or blocks before it were dropped."""
+        starts = [*self.dropped.values(), *(() if self.pure_tokens is None else (self.pure_tokens,))]
+        return min(starts, default=None)
+
     def pure_blocks(self, block_size: int) -> int | None:
         """How many leading blocks may be shared through the tree; None when all may."""
-        return None if self.pure_tokens is None else self.pure_tokens // block_size
+        own = self.own_from
+        return None if own is None else own // block_size
 
     @property
     def rank(self) -> tuple[int, int]:

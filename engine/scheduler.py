@@ -18,6 +18,7 @@ from itertools import chain, groupby, islice
 
 from engine import events as ev
 from engine.admission import MOST_COMPARED, Waits, policy_named
+from engine.kv.holes import HOLE
 from engine.kv.prefix import Match, match, no_cache
 from engine.kv.radix import chain_hashes
 from engine.kv.seeds import seed_of
@@ -210,7 +211,7 @@ class Planning:
             ev.Preempted,
             request=victim.id,
             reason=reason,
-            released_blocks=len(victim.table),
+            released_blocks=len(victim.held_blocks),
             recompute_tokens=victim.computed,
         )
         self._victim = victim.id
@@ -287,7 +288,7 @@ class Planning:
         found = self._still_cached(self._scheduler.match(self._state, request))
         cached = len(found.blocks) * self._state.blocks.block_size
         parent = self._running.get(request.parent or "")
-        inherited = 0 if parent is None else inheritable(request, parent)
+        inherited = 0 if parent is None else inheritable(request, parent, self._state.blocks.block_size)
         if parent is None or inherited <= cached:
             return _HeadStart(found.blocks, cached, found.end)
         blocks = parent.table[: blocks_for(inherited, self._state.blocks.block_size)]
@@ -399,14 +400,18 @@ def blocks_for(tokens: int, block_size: int) -> int:
     return -(-tokens // block_size)
 
 
-def inheritable(request: Request, parent: Request) -> int:
-    """How many of a fork's tokens are in its parent's table as the fork would compute them; never its last."""
+def inheritable(request: Request, parent: Request, block_size: int) -> int:
+    """How many of a fork's tokens are in its parent's table as the fork would compute them; never its last.
+
+    It starts on the holes that a KV policy left there too, and not in the middle of one.
+    """
     if seed_of(request.params) != seed_of(parent.params):
         return 0
     most = min(parent.computed, request.num_tokens - 1, request.forked_at)
-    if request.pure_tokens is None or request.pure_tokens == parent.pure_tokens:
-        return most
-    return min(most, request.pure_tokens)
+    if request.pure_tokens is not None and request.pure_tokens != parent.pure_tokens:
+        most = min(most, request.pure_tokens)
+    index, used = divmod(most, block_size)
+    return index * block_size if used and parent.table[index] == HOLE else most
 
 
 def copies_for(tokens: int, samples: int, block_size: int) -> int:

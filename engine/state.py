@@ -17,6 +17,7 @@ from engine.folding import APPLY
 from engine.ids import sibling_ids
 from engine.kv.blocks import NO_NODE, Blocks
 from engine.kv.eviction import EvictionOrder, policy_named
+from engine.kv.holes import HOLE
 from engine.kv.radix import RadixTree
 from engine.params import EngineOptions, Policy
 from engine.reasons import Arrived, AwaitsPrefill, BehindOlder, RolledBack, WaitReason
@@ -37,6 +38,7 @@ class Totals:
     preemptions: int = 0
     computed_tokens: int = 0
     output_tokens: int = 0
+    dropped_tokens: int = 0  # by a KV policy
 
 
 class State:
@@ -137,8 +139,9 @@ class State:
 
     def release_table(self, request: Request) -> None:
         """Give up all blocks; `request` is no longer running and has computed nothing."""
-        self.release(request.table)
+        self.release(request.held_blocks)
         request.table = []
+        request.dropped, request.weights = {}, {}
         request.computed = request.cached_tokens = 0
         self.running.pop(request.id, None)
 
@@ -167,10 +170,14 @@ class State:
             in_queue = request.state in (RequestState.WAITING, RequestState.PREEMPTED)
             assert in_queue != (request.id in self.running)
             assert ((request.rank, request.id) in self.waiting) == in_queue
-            assert len(set(request.table)) == len(request.table)
+            assert len(set(request.held_blocks)) == len(request.held_blocks)
+            assert request.dropped.keys() == {i for i, block in enumerate(request.table) if block == HOLE}
+            assert all(index < len(request.table) for index in request.weights)
             assert not (in_queue and request.table)
             assert request.computed <= len(request.table) * self.blocks.block_size
             for index, block in enumerate(request.table):
+                if block == HOLE:
+                    continue
                 holders[block] += 1
                 assert self.blocks.index[block] == index
                 written = min(self.blocks.block_size, request.computed - index * self.blocks.block_size)

@@ -117,6 +117,19 @@ def _needed_blocks(reason: why_.NeededBlocks, _text: TokenText) -> str:
     return f"request {reason.for_request} {room}, and this one came last{others}"
 
 
+def _outside_window(reason: why_.OutsideWindow, _text: TokenText) -> str:
+    sinks = f"the first {plural(reason.sinks, 'position')} and " if reason.sinks else ""
+    return f"only {sinks}the latest {reason.window:,} stay"
+
+
+def _least_attended(reason: why_.LeastAttended, _text: TokenText) -> str:
+    most = f"{max(reason.scores):.4g}" if reason.scores else "nothing"
+    stays = "" if reason.kept is None else f", and the least that stays {reason.kept:.4g}"
+    return (
+        f"attention to them sums up to at most {most}{stays} ({plural(reason.budget, 'token')} stay for theirs)"
+    )
+
+
 _REASONS: Final[Mapping[type[Reason], Callable[[Any, TokenText], str]]] = {
     why_.Arrived: lambda _reason, _text: "it has just arrived, and no step has considered it yet",
     why_.TokenBudgetSpent: _token_budget_spent,
@@ -137,6 +150,9 @@ _REASONS: Final[Mapping[type[Reason], Callable[[Any, TokenText], str]]] = {
     why_.SaltDiffers: _salt_differs,
     why_.NeededBlocks: _needed_blocks,
     why_.ByHand: lambda _reason, _text: "by hand",
+    why_.OutsideWindow: _outside_window,
+    why_.LeastAttended: _least_attended,
+    why_.ByPolicy: lambda _reason, _text: "as it decided",
 }
 
 
@@ -312,6 +328,32 @@ def _kept_private(event: ev.KeptPrivate, _text: TokenText) -> str:
     )
 
 
+def _weighed(event: ev.Weighed, _text: TokenText) -> str:
+    rows = (
+        f"the row at position {event.start}"
+        if event.stop == event.start + 1
+        else (f"the rows at positions {event.start}–{event.stop - 1}")
+    )
+    total = f"{sum(event.weights):.4g} over all layers and heads"
+    return f"attention of {rows} of request {event.request} to its {plural(len(event.indexes), 'block')}: {total}"
+
+
+def _dropped(event: ev.Dropped, text: TokenText) -> str:
+    from_here = f"rows from position {event.position} on do not read them"
+    return (
+        f"request {event.request} gives up {_blocks(event.blocks)} at index {ranges(event.indexes)} of its table"
+        f" ({plural(event.tokens, 'token')}, {event.policy}): {why(event.reason, text)}; {from_here}"
+    )
+
+
+def _uncached(event: ev.Uncached, _text: TokenText) -> str:
+    verb = "leaves" if len(event.blocks) == 1 else "leave"
+    return (
+        f"{_blocks(event.blocks)} {verb} the tree at node {event.node} and stay with request {event.request},"
+        " so that the one it dropped before them can be evicted"
+    )
+
+
 def _token(event: ev.Token, text: TokenText) -> str:
     how = "the most likely one" if event.draw is None else f"by draw u = {event.draw:.4f}"
     token = _quoted(event.token, text)
@@ -377,6 +419,9 @@ _SENTENCES: Final[Mapping[type[ev.Event], Callable[[Any, TokenText], str]]] = {
     ev.Cached: _cached,
     ev.Split: _split,
     ev.KeptPrivate: _kept_private,
+    ev.Weighed: _weighed,
+    ev.Dropped: _dropped,
+    ev.Uncached: _uncached,
     ev.Started: lambda event, _text: f"request {event.request} runs: its prompt is computed",
     ev.Shared: lambda event, _text: f"request {event.request} runs on the blocks of {event.source}",
     ev.Token: _token,

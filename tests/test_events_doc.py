@@ -18,7 +18,12 @@ ROOT = Path(__file__).parent.parent
 GOLDEN = (ROOT / "tests" / "golden" / "events.jsonl").read_bytes().splitlines()
 DOCUMENT = (ROOT / "docs" / "events.md").read_text()
 EVENTS: tuple[type[ev.Event], ...] = get_args(ev.AnyEvent)
-REASONS = (*get_args(reasons.WaitReason), *get_args(reasons.MatchEnd), *get_args(reasons.PreemptReason))
+REASONS = (
+    *get_args(reasons.WaitReason),
+    *get_args(reasons.MatchEnd),
+    *get_args(reasons.PreemptReason),
+    *get_args(reasons.DropReason),
+)
 
 
 def name_of(kind: type[msgspec.Struct]) -> str:

@@ -52,6 +52,11 @@ REASONS = {
     ),
     re.SaltDiffers(0, 1): "from position 0 on 1 token is cached only for requests of another salt",
     re.ByHand(): "by hand",
+    re.OutsideWindow(4, 1024): "only the first 4 positions and the latest 1,024 stay",
+    re.LeastAttended((0.5, 2.25), 9.25, 32): (
+        "attention to them sums up to at most 2.25, and the least that stays 9.25 (32 tokens stay for theirs)"
+    ),
+    re.ByPolicy(): "as it decided",
     re.NeededBlocks(for_request="3", need=2, free=0, evictable=1, others=("1", "2")): (
         "request 3 needs 2 blocks, 0 free + 1 evictable, and this one came last; 1, 2 could have gone instead"
     ),
@@ -106,6 +111,20 @@ EVENTS = {
     ),
     ev.KeptPrivate(request="2", index=0, block=12, hash=1, twin=7, **AT): (
         "request 2 keeps full block 12 to itself: block 7 in the tree holds the same tokens"
+    ),
+    ev.Weighed(request="2", start=63, stop=64, indexes=(0, 2), weights=(9.25, 14.5), **AT): (
+        "attention of the row at position 63 of request 2 to its 2 blocks: 23.75 over all layers and heads"
+    ),
+    ev.Dropped(
+        request="2", indexes=(1, 2), blocks=(14, 9), tokens=32, position=64, policy="sinks",
+        reason=re.OutsideWindow(4, 32), **AT,
+    ): (
+        "request 2 gives up 2 blocks (14 9) at index 1–2 of its table (32 tokens, sinks):"
+        " only the first 4 positions and the latest 32 stay; rows from position 64 on do not read them"
+    ),
+    ev.Uncached(request="2", node=7, blocks=(16, 15), **AT): (
+        "2 blocks (16 15) leave the tree at node 7 and stay with request 2,"
+        " so that the one it dropped before them can be evicted"
     ),
     ev.Started(request="4", **AT): "request 4 runs: its prompt is computed",
     ev.Shared(request="3.1", source="3.0", **AT): "request 3.1 runs on the blocks of 3.0",
@@ -201,7 +220,12 @@ def test_an_event_reads_as(event: ev.Event, words: str) -> None:
 
 
 def test_every_reason_and_event_has_words() -> None:
-    reasons = {*get_args(re.WaitReason), *get_args(re.MatchEnd), *get_args(re.PreemptReason)}
+    reasons = {
+        *get_args(re.WaitReason),
+        *get_args(re.MatchEnd),
+        *get_args(re.PreemptReason),
+        *get_args(re.DropReason),
+    }
     assert {type(reason) for reason in REASONS} == reasons
     assert {type(event) for event, _ in CASES} == set(get_args(ev.AnyEvent))
 

@@ -19,6 +19,8 @@ from engine.events.blocks import (
     Split,
 )
 from engine.events.codec import AnyEvent, decode, decode_lines, encode, encode_lines
+from engine.events.drafts import Drafted, GivenBack, Residual, Spread, Verdict, VerdictName, Verified
+from engine.events.keeping import Dropped, Uncached, Weighed
 from engine.events.plugins import LogitsChanged, PluginDisabled
 from engine.events.requests import (
     Admitted,
@@ -56,10 +58,13 @@ __all__ = [
     "Change",
     "Computed",
     "Copied",
+    "Drafted",
+    "Dropped",
     "Event",
     "Evicted",
     "Finished",
     "Forked",
+    "GivenBack",
     "Inherited",
     "KeptPrivate",
     "LogitsChanged",
@@ -68,15 +73,22 @@ __all__ = [
     "PolicyChanged",
     "Preempted",
     "PrefixMatched",
+    "Residual",
     "Scheduled",
     "Shared",
     "Split",
+    "Spread",
     "Started",
     "StepCommitted",
     "StepFailed",
     "Submitted",
     "Token",
+    "Uncached",
+    "Verdict",
+    "VerdictName",
+    "Verified",
     "Waiting",
+    "Weighed",
     "Work",
     "decode",
     "decode_lines",

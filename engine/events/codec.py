@@ -9,6 +9,8 @@ import msgspec
 
 from engine.events.base import Event
 from engine.events.blocks import Allocated, Cached, Copied, Evicted, Inherited, KeptPrivate, PrefixMatched, Split
+from engine.events.drafts import Drafted, GivenBack, Verified
+from engine.events.keeping import Dropped, Uncached, Weighed
 from engine.events.plugins import LogitsChanged, PluginDisabled
 from engine.events.requests import (
     Admitted,
@@ -43,6 +45,12 @@ AnyEvent: TypeAlias = (
     | Cached
     | Split
     | KeptPrivate
+    | Weighed
+    | Dropped
+    | Uncached
+    | Drafted
+    | Verified
+    | GivenBack
     | Started
     | Shared
     | Token

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from engine import events as ev
 from engine.ids import request_code
+from engine.kv.holes import held
+from engine.kv.holes import inherited as inherited_drops
 from engine.kv.radix import Ghost
 
 if TYPE_CHECKING:
@@ -16,8 +18,11 @@ if TYPE_CHECKING:
 def inherited(state: State, event: ev.Inherited) -> None:
     request = state.requests[event.request]
     assert not request.table
-    state.blocks.hold(event.blocks, event.step)
+    state.blocks.hold(held(event.blocks), event.step)
     request.table.extend(event.blocks)
+    source = state.requests[event.source]
+    request.dropped = inherited_drops(source.dropped, len(event.blocks), event.tokens)
+    request.weights = {index: weight for index, weight in source.weights.items() if index < len(event.blocks)}
 
 
 def prefix_matched(state: State, event: ev.PrefixMatched) -> None:

@@ -66,8 +66,12 @@ def started(state: State, event: ev.Started) -> None:
 def shared(state: State, event: ev.Shared) -> None:
     request, source = state.requests[event.request], state.requests[event.source]
     state.dequeue(request)
-    request.table = list(source.table)
-    state.blocks.hold(request.table, event.step)
+    request.table, request.dropped, request.weights = (
+        list(source.table),
+        dict(source.dropped),
+        dict(source.weights),
+    )
+    state.blocks.hold(request.held_blocks, event.step)
     request.computed, request.cached_tokens = source.computed, source.cached_tokens
     request.leader = None
     state.serve(request, RequestState.RUNNING)

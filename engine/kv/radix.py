@@ -124,7 +124,7 @@ class RadixTree:
             self._blocks.evict(block)
 
     def detach(self, node: int, blocks: Sequence[int]) -> None:
-        """Held `blocks`, the tail of leaf `node`, leave the tree, last one first, and stay with who holds them."""
+        """Held `blocks`, the tail of leaf `node`, leave the tree, last one first; who holds them keeps them."""
         for block in blocks:
             assert self._blocks.ref_count[block], f"block {block} is not held"
             self._cut_tail(node, block)

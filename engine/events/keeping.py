@@ -1,0 +1,45 @@
+"""Events of what is kept of the cache: attention that was measured, and blocks that a policy dropped."""
+
+from __future__ import annotations
+
+from engine.events.base import Event
+from engine.reasons import DropReason
+
+
+class Weighed(Event, frozen=True):
+    """What the rows of `request` from position `start` to `stop` attended to, for a policy that wants it.
+
+    `weights` are sums over those rows, all layers and all heads, one for each block at table `indexes`.
+    """
+
+    request: str
+    start: int
+    stop: int
+    indexes: tuple[int, ...]
+    weights: tuple[float, ...]
+
+
+class Dropped(Event, frozen=True):
+    """`policy` took `blocks` (`tokens` tokens) at table `indexes` from `request`.
+
+    Rows from `position` on do not read them: they are computed from less, and so is their KV.
+    """
+
+    request: str
+    indexes: tuple[int, ...]
+    blocks: tuple[int, ...]
+    tokens: int
+    position: int
+    policy: str
+    reason: DropReason
+
+
+class Uncached(Event, frozen=True):
+    """Held `blocks` left the tree from the tail of `node`: they follow one that `request` dropped.
+
+    A block can only be evicted after all that follow it. No tokens are lost to who holds them.
+    """
+
+    request: str
+    node: int
+    blocks: tuple[int, ...]
