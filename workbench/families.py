@@ -5,11 +5,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 
-from sessions.records import RequestRow
-from workbench.known_requests import Rows
+from workbench.known_requests import Rearranged, Rows
 
 
-class Families(Rows):
+class Families(Rearranged):
     """Families with a live request first, by arrival; then the others, the latest to arrive first.
 
     arrival   0 1 2 3 4 5 6        live: 2 5      4 forks from 1, 6 from 5
@@ -18,7 +17,7 @@ class Families(Rows):
 
     def __init__(self, arrived: Rows, live: Sequence[int], parents: Mapping[int, int]) -> None:
         """`live` are arrivals; `parents` has, for the arrival of every fork there is, that of its parent."""
-        self._arrived = arrived
+        super().__init__(arrived)
         self._children: dict[int, list[int]] = {}
         for fork in sorted(parents):
             self._children.setdefault(parents[fork], []).append(fork)
@@ -32,16 +31,7 @@ class Families(Rows):
         for start, family in zip(self._starts, self._families, strict=True):
             self._where |= {arrival: len(self._front) + start + at for at, arrival in enumerate(family)}
 
-    def __len__(self) -> int:
-        return len(self._arrived)
-
-    def row(self, index: int) -> RequestRow:
-        return self._arrived[self._arrival(index)]
-
-    def index_of(self, arrival: int) -> int | None:
-        """Where the request that arrived so stands; None where it had not arrived."""
-        if not 0 <= arrival < len(self):
-            return None
+    def _index(self, arrival: int) -> int:
         if arrival in self._where:
             return self._where[arrival]
         heads = self._heads_after(arrival)

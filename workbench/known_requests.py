@@ -104,18 +104,11 @@ class First(Rows):
         return self._all.row(index)
 
 
-class LiveFirst(Rows):
-    """Live requests by arrival, then those that had ended, the latest to arrive first.
+class Rearranged(Rows):
+    """Rows that are known by arrival, in another order."""
 
-    arrival   0 1 2 3 4 5 6        live: 2 5
-    index     6 5 0 4 3 1 2
-    """
-
-    def __init__(self, arrived: Rows, live: Sequence[int]) -> None:
-        """`live` are arrivals, in order."""
+    def __init__(self, arrived: Rows) -> None:
         self._arrived = arrived
-        self._live = live
-        self._ended_above = [len(arrived) - len(live) + at - arrival for at, arrival in enumerate(live)]
 
     def __len__(self) -> int:
         return len(self._arrived)
@@ -125,8 +118,31 @@ class LiveFirst(Rows):
 
     def index_of(self, arrival: int) -> int | None:
         """Where the request that arrived so stands; None where it had not arrived."""
-        if not 0 <= arrival < len(self):
-            return None
+        return self._index(arrival) if 0 <= arrival < len(self) else None
+
+    def _arrival(self, index: int) -> int:
+        """The arrival of the row at an index."""
+        raise NotImplementedError
+
+    def _index(self, arrival: int) -> int:
+        """Where one that has arrived stands."""
+        raise NotImplementedError
+
+
+class LiveFirst(Rearranged):
+    """Live requests by arrival, then those that had ended, the latest to arrive first.
+
+    arrival   0 1 2 3 4 5 6        live: 2 5
+    index     6 5 0 4 3 1 2
+    """
+
+    def __init__(self, arrived: Rows, live: Sequence[int]) -> None:
+        """`live` are arrivals, in order."""
+        super().__init__(arrived)
+        self._live = live
+        self._ended_above = [len(arrived) - len(live) + at - arrival for at, arrival in enumerate(live)]
+
+    def _index(self, arrival: int) -> int:
         at = bisect_left(self._live, arrival)
         if at < len(self._live) and self._live[at] == arrival:
             return at
@@ -141,4 +157,4 @@ class LiveFirst(Rows):
         return len(self) - 1 - ended - live_above
 
 
-__all__ = ["First", "KnownRequests", "LiveFirst", "Rows"]
+__all__ = ["First", "KnownRequests", "LiveFirst", "Rearranged", "Rows"]

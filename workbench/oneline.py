@@ -12,9 +12,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from workbench.widgets.cells import cell_len, cut
-from workbench.widgets.glyphs import UNICODE
-from workbench.widgets.inks import Brush, resolve
-from workbench.widgets.pane import HasGlyphs
+from workbench.widgets.inks import Brush
+from workbench.widgets.pane import brush_on
 from workbench.widgets.spans import Bar, Line, Piece, Span, lay, pieces
 
 
@@ -57,9 +56,7 @@ class OneLine(Widget):
     @property
     def brush(self) -> Brush:
         if self._brush is None:
-            inks = resolve(self.app.theme_variables, colour=not self.app.no_color)
-            glyphs = self.app.glyphs if isinstance(self.app, HasGlyphs) else UNICODE
-            self._brush = Brush(inks, glyphs, self.rich_style)
+            self._brush = brush_on(self)
         return self._brush
 
     def notify_style_update(self) -> None:

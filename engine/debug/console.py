@@ -21,7 +21,7 @@ from engine.debug.names import Needs
 from engine.debug.points import Point
 from engine.debug.registry import read_line
 from engine.debug.said import Named, Shown, Stop, place_text
-from engine.debug.setting import Setting, checked
+from engine.debug.setting import PointCommand, Setting, checked
 from engine.debug.values import plain
 
 Whose: TypeAlias = do.Whose
@@ -60,12 +60,9 @@ class Console:
 
     def carry_out(self, command: do.Command) -> Shown | Going:
         """Carry out a command that is for the engine."""
+        if isinstance(command, PointCommand):
+            return Shown(self._setting.carry_out(command))
         match command:
-            case (
-                do.Break() | do.Watch() | do.Catch() | do.Condition() | do.Ignore() | do.Delete() | do.Enable()
-                | do.Commands()
-            ):  # fmt: skip
-                return Shown(self._setting.carry_out(command))
             case do.Info() | do.Print() | do.Examine() | do.Assert():
                 return self._look(command)
             case do.Next() | do.Continue() | do.Until() | do.Advance() | do.Finish():

@@ -18,7 +18,7 @@ from engine.debug.names import Needs
 from engine.debug.points import Point, PointTable
 from engine.debug.registry import help_lines, read_line
 from engine.debug.said import PointInfo, Shown, Stop, When, sentence
-from engine.debug.setting import Setting, checked
+from engine.debug.setting import PointCommand, Setting, checked
 from engine.debug.values import plain
 from engine.ids import request_of
 from engine.kv.blocks import NO_WRITER
@@ -82,12 +82,9 @@ class RecordConsole:
 
     def carry_out(self, command: do.Command, cursor: Cursor, points: Sequence[PointInfo] | None = None) -> Shown:
         """Carry out a command at `cursor`; `points` are the engine's, where there is one that keeps them."""
+        if isinstance(command, PointCommand):
+            return Shown(self._setting.carry_out(command))
         match command:
-            case (
-                do.Break() | do.Watch() | do.Catch() | do.Condition() | do.Ignore() | do.Delete() | do.Enable()
-                | do.Commands()
-            ):  # fmt: skip
-                return Shown(self._setting.carry_out(command))
             case do.Info(topic=topic):
                 state = self.session.state_at(cursor.step, cursor.branch)
                 infos = self.keeper.points.infos if points is None else points

@@ -15,6 +15,7 @@ from textual.geometry import Offset, Region, Size
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
+from textual.widget import Widget
 
 from workbench.widgets.cells import cell_len
 from workbench.widgets.glyphs import UNICODE, Glyphs
@@ -29,6 +30,13 @@ class HasGlyphs(Protocol):
     """An app that chose a glyph set."""
 
     glyphs: Glyphs
+
+
+def brush_on(widget: Widget) -> Brush:
+    """Styles and glyphs for drawing on the background of `widget`."""
+    inks = resolve(widget.app.theme_variables, colour=not widget.app.no_color)
+    glyphs = widget.app.glyphs if isinstance(widget.app, HasGlyphs) else UNICODE
+    return Brush(inks, glyphs, widget.rich_style)
 
 
 class LinePane(ScrollView, can_focus=True, inherit_bindings=False):
@@ -165,9 +173,7 @@ class LinePane(ScrollView, can_focus=True, inherit_bindings=False):
     def brush(self) -> Brush:
         """Styles and glyphs for drawing on this pane's background."""
         if self._brush is None:
-            inks = resolve(self.app.theme_variables, colour=not self.app.no_color)
-            glyphs = self.app.glyphs if isinstance(self.app, HasGlyphs) else UNICODE
-            self._brush = Brush(inks, glyphs, self.rich_style)
+            self._brush = brush_on(self)
         return self._brush
 
     @property
