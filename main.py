@@ -194,12 +194,16 @@ def replay(
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads, if not as recorded.", show_default=False)] = None,
     plugin: PluginFile = None,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FOLDER", help="Where an adapter lies now (repeatable).", show_default=False),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run a session again and compare every step: plan, tokens, draws, logits. Exit code 1 if one differs."""
     from workbench.cli.replay import replay_session
 
-    raise typer.Exit(replay_session(session, model, threads, json, plugin or []))
+    raise typer.Exit(replay_session(session, model, threads, json, plugin or [], adapter or []))
 
 
 @app.command()

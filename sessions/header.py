@@ -42,6 +42,15 @@ class PluginUsed(msgspec.Struct, frozen=True):
     sha256: str = ""
 
 
+class AdapterUsed(msgspec.Struct, frozen=True):
+    """An adapter of the run by the name that requests give; `sha256` is that of its config and its weights."""
+
+    name: str
+    folder: str
+    merged: bool
+    sha256: str
+
+
 class Header(msgspec.Struct, frozen=True, kw_only=True):
     """The run: who made it, on which model, with which options. `created` is UTC, ISO 8601.
 
@@ -67,6 +76,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     eos_ids: tuple[int, ...] = ()
     machine: str = ""
     plugins: tuple[PluginUsed, ...] = ()
+    adapters: tuple[AdapterUsed, ...] = ()
 
 
 def write_header(connection: sqlite3.Connection, header: Header, tokenizer_json: bytes | None) -> None:

@@ -11,8 +11,9 @@ import msgspec
 
 from engine import protocol as pr
 from engine.interventions import Intervened
-from engine.params import EngineOptions
+from engine.params import EngineOptions, SamplingParams
 from sessions.header import Header
+from workbench.adapters_behind import AdapterMissingError, adapters_of
 from workbench.record import Record
 from workbench.source import Live
 
@@ -50,6 +51,15 @@ class _Key(NamedTuple):
     request: str
 
 
+def recorded_options(header: Header) -> EngineOptions:
+    """The options of a recorded run, its adapters checked by their hashes. Raises ModelMissingError."""
+    try:
+        adapters = adapters_of(header)
+    except AdapterMissingError as error:
+        raise ModelMissingError(str(error)) from None
+    return msgspec.structs.replace(header.options, kv_blocks=header.num_blocks, adapters=adapters)
+
+
 class ModelBehind:
     """Gives an engine the recorded tokens it is to look at, each request once."""
 
@@ -67,8 +77,7 @@ class ModelBehind:
     def launch(self, command: Sequence[str], folder: Path) -> Live:
         """What to start: the same model with the same options, recording into a scratch file."""
         about = self._record.about
-        options: EngineOptions = msgspec.structs.replace(about.options, kv_blocks=about.num_blocks)
-        return Live(command, folder, Path(self._scratch.name) / "look.wbs", options)
+        return Live(command, folder, Path(self._scratch.name) / "look.wbs", recorded_options(about))
 
     def inspect(self, command: pr.Inspect | pr.LookLayers, send: Callable[[pr.Command], int]) -> int:
         """Send an inspection of a recorded request; the id its answer will carry."""
@@ -80,12 +89,20 @@ class ModelBehind:
     def _give(self, request: str, send: Callable[[pr.Command], int]) -> tuple[str, int]:
         """Submit the recorded tokens: the engine knows them then, without taking a step."""
         tokens = tuple(self._record.token_ids(request))
-        send(pr.Submit(request=pr.RequestText(prompt_ids=tokens)))
+        send(
+            pr.Submit(
+                request=pr.RequestText(prompt_ids=tokens, params=SamplingParams(adapter=self._adapter(request)))
+            )
+        )
         self._submitted += 1
         if (intervened := self._intervened(request)) is not None:
             self._scale(intervened, send)
         given = self._given[_Key(self._record.branch, request)] = (str(self._submitted), len(tokens))
         return given
+
+    def _adapter(self, request: str) -> str:
+        row = self._record.request(request)
+        return "" if row is None else row.sampling.adapter
 
     def _intervened(self, request: str) -> Intervened | None:
         """The stages that were scaled for a fork."""

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-import msgspec
 import torch
 
 from engine import protocol as pr
@@ -28,9 +27,11 @@ from sessions.header import Header, ModelShape, PluginUsed
 from sessions.reader import Session
 from sessions.recorder import Recorder
 from sessions.timeline import SessionTimeline
+from workbench.adapters_behind import adapters_used
 from workbench.cli import VERSION
 from workbench.cli.errors import CommandError
 from workbench.cli.plugging import plugged_in, used
+from workbench.model_behind import ModelMissingError, recorded_options
 
 TOKENIZER = "tokenizer.json"
 
@@ -138,7 +139,10 @@ def _recorded_options(resume: pr.Resume, folder: Path) -> EngineOptions:
     found = fingerprint(folder)
     if (found.config_sha256, found.weights_sha256) != (header.config_sha256, header.weights_sha256):
         raise CommandError(f"{folder} holds another model than {resume.recording} was made with")
-    return msgspec.structs.replace(header.options, kv_blocks=header.num_blocks)
+    try:
+        return recorded_options(header)
+    except ModelMissingError as error:
+        raise CommandError(str(error)) from error
 
 
 def _header(
@@ -160,10 +164,11 @@ def _header(
         device=options.device,
         options=options,
         num_blocks=executor.pool.num_blocks,
-        shape=_shape(executor),
+        shape=shape_of(executor.decoder, executor.pool.bytes_per_token),
         machine=this_machine(),
         eos_ids=executor.decoder.config.eos_ids,
         plugins=plugins,
+        adapters=adapters_used(options.adapters),
     )
 
 
@@ -178,8 +183,9 @@ def kernel_of(engine: Engine) -> str:
     return engine.executor.decoder.lm_head.kernel
 
 
-def _shape(executor: TorchExecutor) -> ModelShape:
-    config = executor.decoder.config
+def shape_of(decoder: Decoder, kv_bytes_per_token: int) -> ModelShape:
+    """The sizes that a session's header tells of a model."""
+    config = decoder.config
     return ModelShape(
         layers=config.layers,
         heads=config.heads,
@@ -187,8 +193,8 @@ def _shape(executor: TorchExecutor) -> ModelShape:
         head_dim=config.head_dim,
         vocab_size=config.vocab_size,
         max_context=config.context_tokens,
-        kv_bytes_per_token=executor.pool.bytes_per_token,
-        linear_kernel=executor.decoder.lm_head.kernel,
+        kv_bytes_per_token=kv_bytes_per_token,
+        linear_kernel=decoder.lm_head.kernel,
     )
 
 

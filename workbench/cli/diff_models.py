@@ -15,7 +15,7 @@ from sessions.diff_side import Side
 from sessions.header import Header
 from workbench.cli.errors import CommandError
 from workbench.cli.plugging import plugged_as_recorded
-from workbench.model_behind import check_model
+from workbench.model_behind import check_model, recorded_options
 
 if TYPE_CHECKING:
     from engine.divergence_rebuild import Rebuilt, Told
@@ -54,10 +54,11 @@ class Models:
         from engine.load import decoder_of
         from engine.model.invariant import invariant
 
-        ran_with = tuple(header.options.plugins)
+        ran_with = (*header.options.plugins, *(each.sha256 for each in header.adapters))
         key = (header.config_sha256, header.weights_sha256, header.dtype, header.options.invariant, ran_with)
         if key not in self._decoders:
-            decoder = decoder_of(self.folder(header), header.dtype, self._plugs(header))
+            adapters = recorded_options(header).adapters
+            decoder = decoder_of(self.folder(header), header.dtype, self._plugs(header), adapters)
             self._decoders[key] = invariant(decoder) if header.options.invariant else decoder
         return self._decoders[key]
 

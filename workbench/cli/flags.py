@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 
+from engine.adapters import parse_adapters
 from engine.params import EngineOptions, SamplingParams
 from workbench.cli.errors import CommandError
 from workbench.cli.numbers import real, whole
@@ -88,6 +89,16 @@ class EngineFlags:
         ),
     ] = None
 
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FOLDER[,merged]",
+            help="A LoRA adapter that requests may name (repeatable); merged: in the weights, for every request.",
+            show_default=False,
+            rich_help_panel="Engine",
+        ),
+    ] = None
+
     @property
     def plugin_files(self) -> tuple[Path, ...]:
         """The plugins that are files."""
@@ -104,6 +115,8 @@ class EngineFlags:
             from workbench.cli.plugging import plugged_in
 
             given["plugins"] = plugged_in(given.pop("plugin"))[0].asked
+        if self.adapter is not None:
+            given["adapters"] = _adapters(given.pop("adapter"))
         if self.capture is not None:
             given["capture"] = tuple(self.capture)
         memory = given.pop("kv_memory", None)
@@ -144,6 +157,13 @@ class SamplingFlags:
         given = _given(self)
         settings = {name: given[name] for name in SamplingParams.__struct_fields__ if name in given}
         return _replace(SamplingParams(), settings | {"stop": tuple(self.stop or ())})
+
+
+def _adapters(given: list[str]) -> tuple[str, ...]:
+    """The option as a session keeps it: with whole paths."""
+    from workbench.adapters_behind import written
+
+    return tuple(written(replace(each, folder=each.folder.resolve())) for each in parse_adapters(given))
 
 
 def _given(flags: EngineFlags | SamplingFlags) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from sessions.reader import Session
 from sessions.replay import RecordTimeline, Said, replay
 from sessions.replay_compare import Comparison
 from sessions.replay_difference import Difference
+from workbench.adapters_behind import AdapterMissingError, adapters_of, moved_adapters
 from workbench.cli.console import print_json, say
 from workbench.cli.errors import DONE, FAILED, CommandError
 from workbench.cli.model_finder import resolve_model
@@ -47,11 +48,17 @@ class Replayed(msgspec.Struct, frozen=True):
 
 
 def replay_session(
-    name: str, model: str | None, threads: int | None, json: bool, plugins: Sequence[str] = ()
+    name: str,
+    model: str | None,
+    threads: int | None,
+    json: bool,
+    plugins: Sequence[str] = (),
+    adapters: Sequence[str] = (),
 ) -> int:
     """Run a session again, print what came of it, and return the exit code: 1 where it differs.
 
-    `plugins` name files with plugins that it ran with and that are not installed.
+    `plugins` name files with plugins that it ran with and that are not installed, `adapters` the folders of
+    those that lie elsewhere now.
     """
     path = resolve_session(name)
     with Session.open(path) as session:
@@ -60,7 +67,7 @@ def replay_session(
         if is_growing(path):
             say(f"{name} is still being recorded, or was cut off: it is compared as far as it is written")
         folder = _folder(session.header, model)
-        options = _options(session.header, threads)
+        options = _options(session.header, threads, adapters)
         plugs = _plugs(session, plugins)
         wait_passively()
         with progress_bar("replaying", "steps") as progress:
@@ -89,9 +96,13 @@ def _check_tokenizer(header: Header, folder: Path) -> None:
         )
 
 
-def _options(header: Header, threads: int | None) -> EngineOptions:
+def _options(header: Header, threads: int | None, moved: Sequence[str]) -> EngineOptions:
     """The recorded options, without captures: what they store follows from the logits."""
-    kept = msgspec.structs.replace(header.options, kv_blocks=header.num_blocks, capture=())
+    try:
+        adapters = adapters_of(header, moved_adapters(moved))
+    except AdapterMissingError as error:
+        raise CommandError(f"{error}: name its folder with --adapter NAME=FOLDER") from error
+    kept = msgspec.structs.replace(header.options, kv_blocks=header.num_blocks, capture=(), adapters=adapters)
     return kept if threads is None else msgspec.structs.replace(kept, threads=threads)
 
 

@@ -58,11 +58,12 @@ def _load(app: WorkbenchApp) -> None:
     record = app.desk.record
     try:
         folder = check_model(record.about)
+        behind = ModelBehind(app.shown_record)
+        live = behind.launch(app.source.command, folder)
     except ModelMissingError as error:
         app.call_from_thread(partial(app.say, str(error), problem=True))
         return
-    behind = ModelBehind(app.shown_record)
-    app.call_from_thread(app.talk.look_with, behind, behind.launch(app.source.command, folder))
+    app.call_from_thread(app.talk.look_with, behind, live)
 
 
 def why_no_load(app: WorkbenchApp) -> str | None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import msgspec
-
 from engine.kv.blocks import NO_NODE
 from engine.kv.radix import chain_hashes
 from engine.kv.seeds import seed_of
-from engine.params import SamplingParams
 from workbench.bench import Scene
 from workbench.views.radix_tree import path_to
 
@@ -55,7 +52,7 @@ def request_path(scene: Scene) -> RequestPath:
 def _seed(scene: Scene, request: str) -> int:
     """Where the hashes of the request's prefix begin: by its adapter and its salt."""
     row = scene.record.request(request)
-    return 0 if row is None else seed_of(msgspec.json.decode(row.params, type=SamplingParams))
+    return 0 if row is None else seed_of(row.sampling)
 
 
 __all__ = ["NOWHERE", "RequestPath", "request_path"]
