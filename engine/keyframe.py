@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from engine.drafting import Draft, Recent
 from engine.events import Work
 from engine.ids import request_code
 from engine.kv.blocks import COLUMNS
@@ -62,6 +63,8 @@ class _RequestRow(msgspec.Struct, frozen=True, array_like=True):
     pure_tokens: int | None = None
     dropped: dict[int, int] = {}
     weights: dict[int, float] = {}
+    draft: Draft | None = None
+    recent: Recent = ()
 
 
 class _Scalars(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from engine.drafting import Draft, Recent
 from engine.kv.holes import held
 from engine.params import SamplingParams
 from engine.reasons import WaitReason
@@ -42,6 +43,8 @@ class Request:
     table: list[int] = field(default_factory=list)
     dropped: dict[int, int] = field(default_factory=dict)  # holes of `table`: `engine.kv.holes.Drops`
     weights: dict[int, float] = field(default_factory=dict)  # attention of its rows so far, by table index
+    draft: Draft | None = None  # what the step under way verifies
+    recent: Recent = ()
     preemptions: int = 0
     failures: int = 0  # failed steps since its latest token
     wait: WaitReason | None = None  # why it was not scheduled, None when it was

@@ -38,6 +38,8 @@ class Totals:
     preemptions: int = 0
     computed_tokens: int = 0
     output_tokens: int = 0
+    drafted_tokens: int = 0  # that were verified
+    accepted_tokens: int = 0
     dropped_tokens: int = 0  # by a KV policy
 
 
@@ -104,6 +106,7 @@ class State:
             if request is None:
                 continue
             self.release_table(request)
+            request.draft = None
             request.failures += failed
             if request.id in ended:
                 self.forget(request)

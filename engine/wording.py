@@ -296,7 +296,9 @@ def batch_words(batch: Sequence[ev.Work]) -> str:
     """A batch by phase: `decode 1 2 · prefill 4 (64 from 0)`."""
     decode = [work.request for work in batch if work.phase == "decode"]
     prefill = [f"{w.request} ({w.tokens} from {w.start})" for w in batch if w.phase == "prefill"]
-    parts = [f"{name} {' '.join(items)}" for name, items in (("decode", decode), ("prefill", prefill)) if items]
+    verify = [f"{w.request} ({plural(w.tokens - 1, 'draft')})" for w in batch if w.phase == "verify"]
+    named = (("decode", decode), ("verify", verify), ("prefill", prefill))
+    parts = [f"{name} {' '.join(items)}" for name, items in named if items]
     return " · ".join(parts) or "nothing to run"
 
 
@@ -352,6 +354,46 @@ def _uncached(event: ev.Uncached, _text: TokenText) -> str:
         f"{_blocks(event.blocks)} {verb} the tree at node {event.node} and stay with request {event.request},"
         " so that the one it dropped before them can be evicted"
     )
+
+
+def _drafted(event: ev.Drafted, text: TokenText) -> str:
+    words = " ".join(_quoted(token, text) for token in event.drafts[:_MOST_DRAFTS])
+    more = " …" if len(event.drafts) > _MOST_DRAFTS else ""
+    said = (
+        f"{event.method} drafts {plural(len(event.drafts), 'token')} for request {event.request}: {words}{more}"
+    )
+    if event.cut is None:
+        return said
+    goes_on = "it decodes without" if event.used == 0 else f"the first {event.used} are verified"
+    return f"{said}; {why(event.cut, text)}: {goes_on}"
+
+
+_MOST_DRAFTS: Final = 8
+
+
+def _verified(event: ev.Verified, text: TokenText) -> str:
+    accepted = sum(each.verdict == "accepted" for each in event.drafts)
+    said = f"request {event.request}: {accepted} of {plural(len(event.drafts), 'draft')} accepted"
+    rejected = next((each for each in event.drafts if each.verdict == "rejected"), None)
+    if event.bonus is not None:
+        return f"{said}, and {_quoted(event.bonus, text)} as a bonus"
+    return said if rejected is None else f"{said}; {_rejection(rejected, event.residual, text)}"
+
+
+def _rejection(rejected: ev.Verdict, residual: ev.Residual | None, text: TokenText) -> str:
+    """Why a draft was not accepted: p, q, ratio and draw."""
+    token = _quoted(rejected.token, text)
+    if rejected.draw is None or rejected.p is None or rejected.ratio is None:
+        return f"{token} is rejected: the target prefers another token"
+    numbers = (
+        f"p {rejected.p:.4f} / q {rejected.q:.4f} = {rejected.ratio:.4f}, not above draw {rejected.draw:.4f}"
+    )
+    instead = "" if residual is None else f"; {_quoted(residual.token, text)} is drawn from what p leaves of q"
+    return f"{token} is rejected: {numbers}{instead}"
+
+
+def _given_back(event: ev.GivenBack, _text: TokenText) -> str:
+    return f"request {event.request} gives back {_blocks(event.blocks)}: only rejected drafts were in there"
 
 
 def _token(event: ev.Token, text: TokenText) -> str:
@@ -424,6 +466,9 @@ _SENTENCES: Final[Mapping[type[ev.Event], Callable[[Any, TokenText], str]]] = {
     ev.Uncached: _uncached,
     ev.Started: lambda event, _text: f"request {event.request} runs: its prompt is computed",
     ev.Shared: lambda event, _text: f"request {event.request} runs on the blocks of {event.source}",
+    ev.Drafted: _drafted,
+    ev.Verified: _verified,
+    ev.GivenBack: _given_back,
     ev.Token: _token,
     ev.Finished: _finished,
     ev.StepCommitted: _step_committed,

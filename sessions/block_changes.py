@@ -24,6 +24,8 @@ def given_up(state: State, event: ev.Event) -> list[Moved]:
     if isinstance(event, ev.StepFailed):
         released = [moved for work in state.batch for moved in _table(state, work.request, "released")]
         return list({moved[0]: moved for moved in released}.values())  # told once if several held it
+    if isinstance(event, ev.GivenBack):
+        return list(_numbered(event.blocks, "released", event.request, event.index))
     if isinstance(event, ev.Copied):
         return [(event.source, "released", event.request, event.index)]
     return []

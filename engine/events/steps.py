@@ -9,7 +9,7 @@ import msgspec
 from engine.events.base import Event
 from engine.params import Policy
 
-Phase = Literal["prefill", "decode"]
+Phase = Literal["prefill", "decode", "verify"]
 ABANDONED = "abandoned"
 """The error of a step that a person gave up, which is no failure of its requests."""
 

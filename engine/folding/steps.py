@@ -24,6 +24,7 @@ def computed(state: State, event: ev.Computed) -> None:
         request = state.requests[work.request]
         assert request.computed == work.start
         request.computed = work.stop
+        request.draft = None
         code = request_code(request.id)
         for index in range(work.start // size, (work.stop - 1) // size + 1):
             block = request.table[index]

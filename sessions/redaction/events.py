@@ -74,6 +74,23 @@ class EventRedactor:
         for (_, request), path in found.items():
             self.paths[fields["branch"], request] = path.until(fields["step"])
 
+    def _drafted(self, fields: Fields, hidden: Fields) -> None:
+        nodes = [self.paths[fields["branch"], fields["request"]].before(fields["position"])]
+        parents = fields["parents"] or range(-1, len(fields["drafts"]) - 1)
+        hidden["drafts"] = []
+        for token, parent in zip(fields["drafts"], parents, strict=True):
+            node, number = self.histories.after(nodes[parent + 1], token)
+            nodes.append(node)
+            hidden["drafts"].append(pseudonym(number, self._length(token)))
+        hidden |= {"spreads": [], **{name: fields[name] for name in ("method", "q", "parents", "cut")}}
+
+    def _verified(self, fields: Fields, hidden: Fields) -> None:
+        """The numbers stay; tokens that were not chosen are told from others by place only."""
+        hidden["drafts"] = [each | {"token": 0} for each in fields["drafts"]]
+        if fields["residual"] is not None:
+            hidden["residual"] = fields["residual"] | {"token": 0, "ids": [], "probs": []}
+        hidden["bonus"] = None if fields["bonus"] is None else 0
+
     def _logits_changed(self, _fields: Fields, hidden: Fields) -> None:
         """Which tokens a plugin favours is text as well."""
         hidden["change"] = {}
@@ -103,6 +120,8 @@ _CHANGES: Final[dict[str, Callable[[EventRedactor, Fields, Fields], None]]] = {
     "token": EventRedactor._token,
     "prefix_matched": EventRedactor._matched,
     "branched": EventRedactor._branched,
+    "drafted": EventRedactor._drafted,
+    "verified": EventRedactor._verified,
     "logits_changed": EventRedactor._logits_changed,
     "cached": EventRedactor._cached,
     "kept_private": EventRedactor._kept_private,

@@ -1,0 +1,44 @@
+"""Drafts of one request as they are verified, and how well its latest ones did. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from engine.events.drafts import Drafted, Spread
+
+MOST_RECENT = 8
+"""Verifications that a request remembers, for draft lengths that adapt."""
+
+
+class Draft(msgspec.Struct, frozen=True, array_like=True):
+    """The drafts of one request that the step under way verifies; fields are those of `events.Drafted`."""
+
+    tokens: tuple[int, ...]
+    q: tuple[float, ...]
+    spreads: tuple[Spread, ...] = ()
+    parents: tuple[int, ...] = ()
+
+    @staticmethod
+    def of(event: Drafted) -> Draft:
+        """What is used of the drafts of an event."""
+        used = event.used
+        return Draft(event.drafts[:used], event.q[:used], event.spreads[:used], event.parents[:used])
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+Recent = tuple[tuple[int, int], ...]
+"""Drafted and accepted tokens of the latest verifications, oldest first."""
+
+
+def remember(recent: Recent, drafted: int, accepted: int) -> Recent:
+    """`recent` with one verification more."""
+    return (*recent[-MOST_RECENT + 1 :], (drafted, accepted))
+
+
+def chain(tokens: Sequence[int]) -> Draft:
+    """Drafts that follow one another and were not drawn."""
+    return Draft(tuple(tokens), (1.0,) * len(tokens))
