@@ -17,8 +17,9 @@ from engine.kv.pool import KVPool
 from engine.load import limits_of
 from engine.model.decoder import Decoder
 from engine.params import EngineOptions, RequestSpec, SamplingParams
-from sessions.header import Header, ModelShape
+from sessions.header import Header
 from sessions.recorder import Recorder
+from workbench.cli.assemble import shape_of
 
 TOKENIZER = Path(__file__).parent.parent / "models" / "tiny-python" / "tokenizer.json"
 BATCH, PROMPT_TOKENS, OUTPUT_TOKENS, BLOCKS = 8, 64, 256, 256
@@ -124,11 +125,7 @@ def _slice(engine: Engine, recorder: Recorder) -> Slice:
 
 
 def _header(decoder: Decoder) -> Header:
-    config = decoder.config
-    shape = ModelShape(
-        config.layers, config.heads, config.kv_heads, config.head_dim, config.vocab_size, config.context_tokens,
-        config.kv_bytes_per_token("float32"), decoder.lm_head.kernel,
-    )  # fmt: skip
+    shape = shape_of(decoder, decoder.config.kv_bytes_per_token("float32"))
     return Header(
         created="", tool_version="", python_version="", torch_version="", transformers_version="", model_path="",
         model_name="", config_sha256="", weights_sha256="", tokenizer_hash="", dtype="float32", device="cpu",

@@ -17,6 +17,7 @@ from engine.engine import Engine, Sink
 from engine.executor import TorchExecutor
 from engine.host import Announce, Opened
 from engine.load import limits_of, load
+from engine.model.decoder import Decoder
 from engine.model.fingerprint import Fingerprint, fingerprint
 from engine.params import EngineOptions
 from engine.text import OutputText, Tokenizer
