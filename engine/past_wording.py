@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from engine import reasons as why_
-from engine.events import BY_HAND
 from engine.reasons import FinishDetail, Reason
-from engine.sanitise import display_text
-from engine.wording import TokenText, plural, why
+from engine.wording import TokenText, made_room, plural, refusal, why
 
 WAITED: Final[Mapping[str, str]] = {
     "arrived": "for a first plan",
@@ -96,8 +94,7 @@ def match_ended(reason: Reason, written_by: str | None, text: TokenText) -> str:
                 else "no cached block began like it"
             )
         case why_.EvictedEarlier(position=position, evicted_step=step, for_request=request):
-            cause = f"to make room for request {request}" if request != BY_HAND else "by hand"
-            return f"the block at position {position} was evicted in step {step} {cause}"
+            return f"the block at position {position} was evicted in step {step} {made_room(request)}"
         case why_.LastTokenNeeded(position=position):
             return f"the last token must be computed, though the block at position {position} was cached too"
         case why_.CacheOff():
@@ -133,8 +130,7 @@ ENDED: Final[Mapping[FinishDetail, str]] = {
 
 def ended(detail: FinishDetail, need: int, limit: int, message: str) -> str:
     """How a request ended, with the numbers of a refusal and what the engine said about it, made harmless."""
-    numbers = f" ({need:,} needed, {limit:,} there)" if limit else ""
-    return f"{ENDED[detail]}{numbers}{f': {display_text(message)}' if message else ''}"
+    return ENDED[detail] + refusal(need, limit, message)
 
 
 __all__ = ["ENDED", "WAITED", "ended", "match_ended", "preempted_for", "span", "waited_for"]

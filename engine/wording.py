@@ -50,6 +50,17 @@ def _quoted(token: int, token_text: TokenText) -> str:
     return f"'{token_text(token)}'"
 
 
+def made_room(for_request: str) -> str:
+    """Why blocks left the cache."""
+    return "by hand" if for_request == ev.BY_HAND else f"to make room for request {for_request}"
+
+
+def refusal(need: int, limit: int, message: str) -> str:
+    """The numbers of a refusal, and what the engine said about it, made harmless; empty where there is none."""
+    numbers = f" ({need:,} needed, {limit:,} there)" if limit else ""
+    return f"{numbers}{f': {display_text(message)}' if message else ''}"
+
+
 def _names(requests: Iterable[str]) -> str:
     return ", ".join(requests)
 
@@ -82,9 +93,8 @@ def _block_not_full(reason: why_.BlockNotFull, _text: TokenText) -> str:
 
 
 def _evicted_earlier(reason: why_.EvictedEarlier, _text: TokenText) -> str:
-    return f"the block at position {reason.position} was evicted in step {reason.evicted_step}" + (
-        f" to make room for request {reason.for_request}" if reason.for_request else " by hand"
-    )
+    at, step = reason.position, reason.evicted_step
+    return f"the block at position {at} was evicted in step {step} {made_room(reason.for_request)}"
 
 
 def _last_token_needed(reason: why_.LastTokenNeeded, _text: TokenText) -> str:
@@ -249,7 +259,7 @@ def _prefix_matched(event: ev.PrefixMatched, text: TokenText) -> str:
 
 def _evicted(event: ev.Evicted, _text: TokenText) -> str:
     hits = "never hit" if event.hits == 0 else f"hit {event.hits}×"
-    cause = f"to make room for request {event.for_request}" if event.for_request else "by hand"
+    cause = made_room(event.for_request)
     policy = f" ({event.policy})" if event.for_request else ""
     return (
         f"{_blocks(event.blocks)} evicted from node {event.node} {cause}:"
@@ -403,11 +413,9 @@ def _token(event: ev.Token, text: TokenText) -> str:
 
 
 def _finished(event: ev.Finished, _text: TokenText) -> str:
-    ending = _ENDINGS[event.detail]
-    numbers = f" ({event.need:,} needed, {event.limit:,} there)" if event.limit else ""
-    said = f": {display_text(event.message)}" if event.message else ""
+    ending = _ENDINGS[event.detail] + refusal(event.need, event.limit, event.message)
     after = plural(event.output_tokens, "token")
-    return f"request {event.request} ends ({event.reason}) after {after}, {ending}{numbers}{said}"
+    return f"request {event.request} ends ({event.reason}) after {after}, {ending}"
 
 
 _ENDINGS: Final[Mapping[FinishDetail, str]] = {
@@ -475,4 +483,4 @@ _SENTENCES: Final[Mapping[type[ev.Event], Callable[[Any, TokenText], str]]] = {
     ev.StepFailed: _step_failed,
 }
 
-__all__ = ["TokenText", "batch_words", "plural", "ranges", "removal", "sentence", "why"]
+__all__ = ["TokenText", "batch_words", "made_room", "plural", "ranges", "refusal", "removal", "sentence", "why"]
