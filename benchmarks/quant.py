@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from benchmarks.forward import Ours, medians
+from benchmarks.forward import Generate, Ours, Prompts, medians
 from engine.model.decoder import Decoder
 from engine.model.weights import DTYPES, load_decoder
 from plugins.quantization.methods import parse_method
@@ -27,26 +27,29 @@ from plugins.quantization.methods import parse_method
 METHODS = ("int8", "w8a8", "int4", "nf4")
 PLAIN = ("float32", "bfloat16")
 PROMPT = 32
+PREFILL = 256
+COLUMNS = ("batch 1", "batch 8", f"prefill {PREFILL}")
+OF_BFLOAT16 = "of bf16"
 HEADER = (
-    f"{'tokens/s':34}{'batch 1':>10}{'of bf16':>9}{'batch 8':>10}{'of bf16':>9}{'weights':>11}{'resident':>11}"
+    f"{'tokens/s':24}{''.join(f'{name:>12}{OF_BFLOAT16:>8}' for name in COLUMNS)}{'weights':>11}{'resident':>11}"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One way to run a model: tokens a second at batch 1 and 8, each over bfloat16's beside it; bytes."""
+    """One way to run a model: tokens a second of each of `COLUMNS`, each over bfloat16's beside it; bytes."""
 
     name: str
-    rates: tuple[float, float]
-    ratios: tuple[float, float]
+    rates: Sequence[float]
+    ratios: Sequence[float]
     weight_bytes: int
     resident_bytes: int
 
     def __str__(self) -> str:
         speeds = "".join(
-            f"{rate:10.1f}{ratio:8.2f}x" for rate, ratio in zip(self.rates, self.ratios, strict=True)
+            f"{rate:12.1f}{ratio:7.2f}x" for rate, ratio in zip(self.rates, self.ratios, strict=True)
         )
-        return f"{self.name:34}{speeds}{self.weight_bytes / 2**20:7.1f} MiB{self.resident_bytes / 2**20:7.0f} MiB"
+        return f"{self.name:24}{speeds}{self.weight_bytes / 2**20:7.1f} MiB{self.resident_bytes / 2**20:7.0f} MiB"
 
 
 def load(folder: Path, spec: str) -> Decoder:
@@ -64,24 +67,38 @@ def compare(folder: Path, name: str, specs: Sequence[str], tokens: int, rounds: 
     base = load(folder, "bfloat16")
     for spec in specs:
         decoder = base if spec == "bfloat16" else load(folder, spec)
-        pairs = [_rates(decoder, base, batch, tokens, rounds) for batch in (1, 8)]
+        pairs = [_decode(decoder, base, batch, tokens, rounds) for batch in (1, 8)]
+        pairs.append(_prefill(decoder, base, rounds))
         yield Line(
             f"{name}  {spec}",
-            (pairs[0][0], pairs[1][0]),
-            (pairs[0][0] / pairs[0][1], pairs[1][0] / pairs[1][1]),
+            [ours for ours, _ in pairs],
+            [ours / theirs for ours, theirs in pairs],
             weight_bytes(decoder),
             resident_bytes(folder, spec),
         )
 
 
-def _rates(decoder: Decoder, base: Decoder, batch: int, tokens: int, rounds: int) -> tuple[float, float]:
+def _decode(decoder: Decoder, base: Decoder, batch: int, tokens: int, rounds: int) -> tuple[float, float]:
     """Tokens a second of both in decode: what a longer run takes beyond its prefill."""
-    vocab = decoder.config.vocab_size
-    prompts = [random.Random(seed).choices(range(vocab), k=PROMPT) for seed in range(batch)]
-    both = [Ours(each).generate for each in (decoder, base)]
+    both, prompts = _both(decoder, base), _prompts(decoder, batch, PROMPT)
     first, whole = (medians(both, prompts, count, rounds) for count in (1, tokens + 1))
     ours, theirs = (batch * tokens / (whole[i] - first[i]) for i in (0, 1))
     return ours, theirs
+
+
+def _prefill(decoder: Decoder, base: Decoder, rounds: int) -> tuple[float, float]:
+    """Tokens a second of both in a prompt of `PREFILL` tokens."""
+    ours, theirs = medians(_both(decoder, base), _prompts(decoder, 1, PREFILL), 1, rounds)
+    return PREFILL / ours, PREFILL / theirs
+
+
+def _both(decoder: Decoder, base: Decoder) -> Sequence[Generate]:
+    return [Ours(each).generate for each in (decoder, base)]
+
+
+def _prompts(decoder: Decoder, batch: int, length: int) -> Prompts:
+    vocab = range(decoder.config.vocab_size)
+    return [random.Random(seed).choices(vocab, k=length) for seed in range(batch)]
 
 
 def weight_bytes(decoder: Decoder) -> int:
