@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from engine.capture import Taken
@@ -11,6 +11,7 @@ from engine.changed_logits import Processed
 from engine.details import TokenDetails
 from engine.events import Copied, Event, LogitsChanged, Work
 from engine.interventions import Intervened
+from engine.kv.holes import Drops
 from engine.model.config import ModelConfig
 from engine.params import SamplingParams
 from engine.plug_guard import PluginFailedError
@@ -67,7 +68,7 @@ def recorded_processing(events: Iterable[Event]) -> RecordedProcessing:
 class Slice:
     """One request's part of a batch: `token_ids` of positions `work.start` to `work.stop`, and its table.
 
-    `adapter` is the name of the one that it runs with, "" for none.
+    `adapter` is the name of the one that it runs with, "" for none. `dropped` are the holes of the table.
     """
 
     work: Work
@@ -76,6 +77,7 @@ class Slice:
     prompt_tokens: int
     intervened: Intervened | None = None
     adapter: str = ""
+    dropped: Drops = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,7 @@ class TorchExecutor:
             Span(
                 part.work.request, part.work.start, part.work.tokens, part.table,
                 logit_rows=int(row in chosen), prompt_tokens=part.prompt_tokens, adapter=part.adapter,
+                dropped=part.dropped,
             )
             for row, part in enumerate(job.slices)
         ]  # fmt: skip

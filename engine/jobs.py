@@ -29,7 +29,7 @@ class JobMaker:
         request = self.state.requests[work.request]
         intervened = self.log.intervened_of(work.request)
         adapter = request.params.adapter
-        return Slice(work, tokens, request.table, request.prompt_tokens, intervened, adapter)
+        return Slice(work, tokens, request.table, request.prompt_tokens, intervened, adapter, request.dropped)
 
     def _choices(self, row: int, work: ev.Work) -> list[Choice]:
         """Whose next token the last row of `work` chooses: its request, and samples that wait for its prefill."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from engine import events as ev
 from engine.execution import Job, Slice
 from engine.ids import request_of
+from engine.kv.holes import Drops
 from engine.kv.radix import ROOT, Node
 from engine.kv.writes import WriteClock
 from engine.timeline import Past
@@ -23,6 +24,7 @@ class _Chain:
     request: str
     table: Sequence[int]
     computed: int
+    dropped: Drops = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,17 @@ class Restoring:
     def intact(self) -> bool:
         """Whether nothing that the state stands on was written to since."""
         return not any(self._lost(chain).any() for chain in self._chains())
+
+    @property
+    def possible(self) -> bool:
+        """Whether lost positions can be computed from what is there: none of them reads a dropped block."""
+        return not any(self._read_dropped(chain) for chain in self._chains())
+
+    def _read_dropped(self, chain: _Chain) -> bool:
+        """Whether a lost row of the chain read a block that was dropped after it."""
+        lost = np.flatnonzero(self._lost(chain)) if chain.dropped else np.empty(0)
+        size = self.past.state.blocks.block_size
+        return any(((lost >= index * size) & (lost < first)).any() for index, first in chain.dropped.items())
 
     def jobs(self, most_tokens: int) -> list[Job]:
         """Jobs of at most `most_tokens` tokens that compute every lost position once.
@@ -73,7 +86,7 @@ class Restoring:
         return Slice(
             work, tokens.tokens_of(chain.request)[start:stop], chain.table,
             tokens.prompt_tokens_of(chain.request), tokens.intervened_of(chain.request),
-            tokens.asked(chain.request).params.adapter,
+            tokens.asked(chain.request).params.adapter, chain.dropped,
         )  # fmt: skip
 
     def _chains(self) -> Iterator[_Chain]:
@@ -84,7 +97,7 @@ class Restoring:
                 yield self._path(node)
         for request in self.past.state.requests.values():
             if request.computed:
-                yield _Chain(request.id, request.table, request.computed)
+                yield _Chain(request.id, request.table, request.computed, request.dropped)
 
     def _path(self, leaf: Node) -> _Chain:
         state = self.past.state
@@ -94,8 +107,12 @@ class Restoring:
         return _Chain(writer, table, len(table) * state.blocks.block_size)
 
     def _lost(self, chain: _Chain) -> npt.NDArray[np.bool_]:
-        """Which positions of the chain are no longer in their slots."""
-        return ~self.writes.intact(self._slots(chain), self.since)
+        """Which positions of the chain are no longer in their slots; those that were dropped need none."""
+        lost = ~self.writes.intact(self._slots(chain), self.since)
+        size = self.past.state.blocks.block_size
+        for index in chain.dropped:
+            lost[index * size : (index + 1) * size] = False
+        return lost
 
     def _slots(self, chain: _Chain) -> npt.NDArray[np.int64]:
         size = self.past.state.blocks.block_size
@@ -106,8 +123,7 @@ class Restoring:
 def _part(whole: Slice, start: int, stop: int) -> Slice:
     """Tokens `start` to `stop` of a slice."""
     work = ev.Work(whole.work.request, "prefill", whole.work.start + start, stop - start)
-    token_ids = whole.token_ids[start:stop]
-    return Slice(work, token_ids, whole.table, whole.prompt_tokens, whole.intervened, whole.adapter)
+    return replace(whole, work=work, token_ids=whole.token_ids[start:stop])
 
 
 def _runs(positions: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -85,10 +85,10 @@ class Rewinder:
         return found
 
     def cost(self, branch: int, step: int, exact: bool) -> Rewound:
-        """What `back_to` would do."""
+        """What `back_to` would do. Rows that read what a KV policy dropped later can only be had exactly."""
         new = self._history.last_branch() + 1
-        if not exact:
-            restoring = self._restoring(self._past(branch, step), branch, step)
+        restoring = None if exact else self._restoring(self._past(branch, step), branch, step)
+        if restoring is not None and restoring.possible:
             tokens = sum(len(part.token_ids) for job in restoring.jobs(self._most_tokens) for part in job.slices)
             return Rewound(new, step, recomputed_tokens=tokens)
         start = self._last_intact(branch, step)
@@ -98,13 +98,12 @@ class Rewinder:
     def back_to(self, branch: int, step: int, exact: bool) -> tuple[Past, Rewound]:
         """Bring the KV of the end of `step` of `branch` back. Raises OptionError before anything is touched."""
         plan = self.cost(branch, step, exact)
-        if not exact:
-            past = self._past(branch, step)
-            for job in self._restoring(past, branch, step).jobs(self._most_tokens):
-                self._executor.execute(job)
-            return past, plan
         if not plan.replayed_steps:
-            return self._past(branch, step), plan
+            past = self._past(branch, step)
+            if plan.recomputed_tokens:
+                for job in self._restoring(past, branch, step).jobs(self._most_tokens):
+                    self._executor.execute(job)
+            return past, plan
         past = self._past(branch, plan.replayed_from)
         self._run_again(past, branch, plan.replayed_from, step)
         return past, plan

@@ -7,12 +7,13 @@ So nothing the engine does later can depend on whether somebody looked.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from engine.events import Work
 from engine.execution import Slice, limits_of
+from engine.kv.holes import HOLE, NO_DROPS, Drops, read_from, same_before
 from engine.kv.pool import KVPool
 from engine.kv.prefix import find
 from engine.kv.radix import chain_hashes
@@ -81,12 +82,13 @@ class RowAgain:
         blocks = blocks_for(len(tokens), self._size)
         prompt = self.log.prompt_tokens_of(request)
         adapter = self._adapter_of(request)
-        span = Span(request, len(tokens) - rows, rows, range(blocks), 1, prompt, adapter)
+        dropped = self._dropped(request, len(tokens) - 1)
+        span = Span(request, len(tokens) - rows, rows, range(blocks), 1, prompt, adapter, dropped)
         scratch = self.pool.another(blocks)
-        reused = self._copy(scratch, request, tokens, span.start)
+        reused = self._copy(scratch, span, tokens)
         for start in range(reused, span.start, CHUNK_TOKENS):
             count = min(CHUNK_TOKENS, span.start - start)
-            chunk = Prepared(scratch, Span(request, start, count, span.blocks, 0, prompt, adapter), tokens)
+            chunk = Prepared(scratch, replace(span, start=start, tokens=count, logit_rows=0), tokens)
             for _ in self.stages(chunk, self.generator(chunk)):
                 pass
         return Prepared(scratch, span, tokens, reused, span.start - reused)
@@ -113,13 +115,23 @@ class RowAgain:
     def _size(self) -> int:
         return self.pool.block_size
 
-    def _copy(self, scratch: KVPool, request: str, tokens: Sequence[int], wanted: int) -> int:
-        """Copy what the run still holds of the first `wanted` positions; how many that are."""
-        table, kept = self._kept(request, tokens)
-        reused = min(kept, wanted)
-        if reused:
-            slots = span_slots(Span(request, 0, reused, table), self._size)
-            scratch.copy_slots(self.pool, slots, torch.arange(reused))
+    def _dropped(self, request: str, position: int) -> Drops:
+        """What a KV policy had taken from the row at `position`, and from those before it."""
+        drops = self.log.drops.at(request, position)
+        return {index: first for index, first in drops.items() if first <= position}
+
+    def _copy(self, scratch: KVPool, span: Span, tokens: Sequence[int]) -> int:
+        """Copy what the run still holds of the positions before `span`; how many need not be computed."""
+        table, kept = self._kept(span.request, tokens)
+        live = self.state.requests.get(span.request)
+        holes = live.dropped if live is not None and table is live.table else NO_DROPS
+        reused = min(kept, span.start, same_before(span.dropped, holes))
+        if any(index * self._size < reused and read_from(span.dropped, index, span.start) for index in holes):
+            reused = min(min(holes) * self._size, reused)  # a row of the span reads what is gone
+        there = [position for position in range(reused) if table[position // self._size] != HOLE]
+        if there:
+            slots = span_slots(Span(span.request, 0, reused, table, dropped=holes), self._size)
+            scratch.copy_slots(self.pool, slots[there], torch.tensor(there))
         return reused
 
     def _kept(self, request: str, tokens: Sequence[int]) -> tuple[Sequence[int], int]:

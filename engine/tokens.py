@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from engine import events as ev
+from engine.drop_log import DropLog
 from engine.interventions import Intervened
 from engine.params import SamplingParams
 
@@ -45,8 +46,10 @@ class TokenLog:
     def __init__(self) -> None:
         self._tokens: dict[str, array[int]] = {}
         self._asked: dict[str, Asked] = {}
+        self.drops = DropLog()
 
     def apply(self, event: ev.Event) -> None:
+        self.drops.apply(event)
         if isinstance(event, ev.Token):
             self._tokens[event.request].append(event.token)
         elif isinstance(event, ev.Submitted):

@@ -17,6 +17,9 @@ HOLE: Final = -1
 Drops = Mapping[int, int]
 """By table index, the first position whose row does not read that block; earlier rows did."""
 
+BEYOND: Final = 1 << 62
+"""A position after all others."""
+
 NO_DROPS: Final[Drops] = {}
 
 
@@ -33,6 +36,12 @@ def inherited(dropped: Drops, blocks: int, tokens: int) -> dict[int, int]:
     return {index: min(position, tokens) for index, position in dropped.items() if index < blocks}
 
 
-def dropped_at(dropped: Drops, position: int) -> set[int]:
-    """The table indexes that the row at `position` does not read."""
-    return {index for index, first in dropped.items() if first <= position}
+def read_from(dropped: Drops, index: int, position: int) -> bool:
+    """Whether the row at `position` reads the block at a table index."""
+    return dropped.get(index, BEYOND) > position
+
+
+def same_before(one: Drops, other: Drops) -> int:
+    """The first position whose row reads other blocks under `other` than under `one`: KV before it is equal."""
+    differing = ((one.get(index, BEYOND), other.get(index, BEYOND)) for index in one.keys() | other.keys())
+    return min((min(pair) for pair in differing if pair[0] != pair[1]), default=BEYOND)

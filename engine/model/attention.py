@@ -45,16 +45,18 @@ def _prefill(q: Tensor, key: Tensor, value: Tensor, read: Read) -> Tensor:
     return out[0].transpose(0, 1)
 
 
-def scores(q: Tensor, key: Tensor, queries_at: Tensor, keys_at: Tensor, window: int | None) -> Tensor:
+def scores(
+    q: Tensor, key: Tensor, queries_at: Tensor, keys_at: Tensor, window: int | None, blind: Tensor | None = None
+) -> Tensor:
     """Scaled scores in float32 `[heads, queries, kv]`, -inf where a query may not look.
 
     `q [queries, heads, head_dim]` stand at positions `queries_at [queries]`, `key [kv, kv_heads, head_dim]` at
-    `keys_at [kv]`.
+    `keys_at [kv]`, of which `blind` says who may not look, as `visible` has it.
     """
     grouped = (q.float() * q.shape[-1] ** -0.5).view(len(q), key.shape[1], -1, q.shape[-1])
     by_head = grouped.permute(1, 2, 0, 3).flatten(1, 2)  # one product for the heads that share a KV head
     products: Tensor = (by_head @ key.float().permute(1, 2, 0)).view(-1, len(q), len(key))
-    return products.masked_fill_(~visible(queries_at, keys_at, window), -torch.inf)
+    return products.masked_fill_(~visible(queries_at, keys_at, window, blind), -torch.inf)
 
 
 def mix(weights: Tensor, value: Tensor) -> Tensor:

@@ -45,7 +45,8 @@ def attended(
     if heads is not None:
         of_head = [head // (q.shape[1] // key.shape[1]) for head in heads]
         q, key, value = q[:, list(heads)], key[:, of_head], value[:, of_head]
-    found = scores(q, key, at, torch.arange(first, span.end), window)
+    keys = torch.arange(first, span.end)
+    found = scores(q, key, at, keys, window, span.blind_from(keys, pool.block_size))
     return Attended(_from_zero(found, first, -torch.inf), _from_zero(found.softmax(-1), first, 0.0), value)
 
 

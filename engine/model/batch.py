@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from engine.model.reads import Read, decode_read, prefill_read
+from engine.model.reads import Read, decode_read, prefill_read, thinned_read
 from engine.model.span import Span, span_slots
 
 __all__ = ["Batch", "Span", "span_slots"]
@@ -104,7 +104,9 @@ class Batch:
     def _make_reads(self, window: int | None, dtype: torch.dtype) -> Iterator[Read]:
         decodes: dict[int, list[int]] = {}
         for index, span in enumerate(self.spans):
-            if span.tokens > 1:
+            if span.dropped:
+                yield thinned_read(span, self.rows(index), self.block_size, window, dtype)
+            elif span.tokens > 1:
                 yield prefill_read(span, self.rows(index), self.block_size, window, dtype)
             else:
                 decodes.setdefault(_size_class(span, window), []).append(index)

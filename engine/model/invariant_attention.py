@@ -69,7 +69,8 @@ def _tiles(batch: Batch, window: int | None) -> Iterator[Tile]:
             held = _held(keys, span)
             for start in range(0, len(positions), TILE_QUERIES):
                 part = positions[start : start + TILE_QUERIES]
-                yield Tile(slice(row, row + len(part)), slots[held], _mask(part, keys, window))
+                blind = span.blind_from(held, batch.block_size)
+                yield Tile(slice(row, row + len(part)), slots[held], _mask(part, keys, window, blind))
                 row += len(part)
 
 
@@ -78,10 +79,10 @@ def _held(keys: KeyRange, span: Span) -> Tensor:
     return torch.arange(keys.first, keys.first + keys.count).clamp_(max=span.end - 1)
 
 
-def _mask(positions: Sequence[int], keys: KeyRange, window: int | None) -> Tensor:
+def _mask(positions: Sequence[int], keys: KeyRange, window: int | None, blind: Tensor | None) -> Tensor:
     """0 where a row may look, -inf elsewhere; rows that only fill the tile look where the last one does."""
     queries = torch.tensor([*positions, *[positions[-1]] * (TILE_QUERIES - len(positions))])
-    seen = visible(queries, torch.arange(keys.first, keys.first + keys.count), window)
+    seen = visible(queries, torch.arange(keys.first, keys.first + keys.count), window, blind)
     return torch.zeros(seen.shape).masked_fill_(~seen, -torch.inf)
 
 

@@ -52,6 +52,21 @@ def decode_read(
     return Read(True, rows, slots, mask)
 
 
+def thinned_read(
+    span: Span, rows: Tensor | slice, block_size: int, window: int | None, dtype: torch.dtype
+) -> Read:
+    """The read of one span that lost blocks: nothing of those that no row of it reads is gathered."""
+    keys = torch.arange(span.first_read(window), span.end)
+    blind = span.blind_from(keys, block_size)
+    assert blind is not None
+    keys, blind = keys[blind > span.start], blind[blind > span.start]
+    slots = span_slots(span, block_size)[keys][None]
+    if span.tokens == 1:
+        return Read(True, rows, slots, None)
+    seen = visible(torch.arange(span.start, span.end), keys, window, blind)
+    return Read(False, rows, slots, _additive(seen, dtype))
+
+
 def prefill_read(span: Span, rows: slice, block_size: int, window: int | None, dtype: torch.dtype) -> Read:
     """The read of one span of several tokens."""
     first = span.first_read(window)
@@ -71,10 +86,15 @@ def _run(span: Span, first: int, block_size: int) -> slice | None:
     return slice(start * block_size + first, start * block_size + span.end)
 
 
-def visible(queries: Tensor, keys: Tensor, window: int | None) -> Tensor:
-    """`[queries, keys]`: True where the position of a query may look at the position of a key."""
+def visible(queries: Tensor, keys: Tensor, window: int | None, blind: Tensor | None = None) -> Tensor:
+    """`[queries, keys]`: True where the position of a query may look at the position of a key.
+
+    `blind [keys]` is the first position that may not look at each any more: a KV policy dropped it.
+    """
     seen = keys <= queries[:, None]
-    return seen if window is None else seen.logical_and_(keys > queries[:, None] - window)
+    if window is not None:
+        seen.logical_and_(keys > queries[:, None] - window)
+    return seen if blind is None else seen.logical_and_(queries[:, None] < blind)
 
 
 def _additive(seen: Tensor, dtype: torch.dtype) -> Tensor:

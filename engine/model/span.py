@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+from engine.kv.holes import BEYOND, HOLE, Drops
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,8 @@ class Span:
 
     `logit_rows` is how many of the last tokens get logits: 0 in the middle of a prefill, 1 when a token is
     chosen next, `tokens` to see all. `prompt_tokens` is the length of the request's prompt, which only
-    dynamic rope reads. `adapter` is the name of the one that its rows run with, "" for none.
+    dynamic rope reads. `adapter` is the name of the one that its rows run with, "" for none. `dropped` says which
+    blocks a KV policy took from which rows; those that all rows go without may be holes in `blocks`.
     """
 
     request: str
@@ -29,6 +32,7 @@ class Span:
     logit_rows: int = 1
     prompt_tokens: int = 0
     adapter: str = ""
+    dropped: Drops = field(default_factory=dict)
 
     @property
     def end(self) -> int:
@@ -42,6 +46,14 @@ class Span:
         """The part of the block table that holds positions up to `end`."""
         return self.blocks[: -(-self.end // block_size)]
 
+    def blind_from(self, positions: Tensor, block_size: int) -> Tensor | None:
+        """`[positions]`: the first position whose row does not read each; None where all are read."""
+        if not self.dropped:
+            return None
+        of_block = torch.full((len(self.blocks),), BEYOND)
+        of_block[torch.tensor([*self.dropped])] = torch.tensor([*self.dropped.values()])
+        return of_block[positions // block_size]
+
 
 def block_slots(tables: Sequence[Sequence[int]], block_size: int) -> Tensor:
     """All slots of some block tables of one length, in order of position: `[tables, blocks * block_size]`."""
@@ -50,5 +62,13 @@ def block_slots(tables: Sequence[Sequence[int]], block_size: int) -> Tensor:
 
 
 def span_slots(span: Span, block_size: int) -> Tensor:
-    """`[end]`: the slots of a span's positions from 0 on."""
-    return block_slots([span.used_blocks(block_size)], block_size)[0, : span.end]
+    """`[end]`: the slots of a span's positions from 0 on.
+
+    Those of a hole are of the span's last block: no row reads them, and a slot must have an owner.
+    """
+    return block_slots([_without_holes(span, block_size)], block_size)[0, : span.end]
+
+
+def _without_holes(span: Span, block_size: int) -> Sequence[int]:
+    blocks = span.used_blocks(block_size)
+    return [blocks[-1] if block == HOLE else block for block in blocks] if span.dropped else blocks
