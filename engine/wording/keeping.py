@@ -1,0 +1,43 @@
+"""Sentences about KV that is weighed and dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from engine import events as ev
+from engine.wording.parts import TokenText, listed, plural, ranges
+from engine.wording.reasons import why
+
+
+def _weighed(event: ev.Weighed, _text: TokenText) -> str:
+    rows = (
+        f"the row at position {event.start}"
+        if event.stop == event.start + 1
+        else (f"the rows at positions {event.start}–{event.stop - 1}")
+    )
+    total = f"{sum(event.weights):.4g} over all layers and heads"
+    return f"attention of {rows} of request {event.request} to its {plural(len(event.indexes), 'block')}: {total}"
+
+
+def _dropped(event: ev.Dropped, text: TokenText) -> str:
+    from_here = f"rows from position {event.position} on do not read them"
+    return (
+        f"request {event.request} gives up {listed(event.blocks)} at index {ranges(event.indexes)} of its table"
+        f" ({plural(event.tokens, 'token')}, {event.policy}): {why(event.reason, text)}; {from_here}"
+    )
+
+
+def _uncached(event: ev.Uncached, _text: TokenText) -> str:
+    verb = "leaves" if len(event.blocks) == 1 else "leave"
+    return (
+        f"{listed(event.blocks)} {verb} the tree at node {event.node} and stay with request {event.request},"
+        " so that the one it dropped before them can be evicted"
+    )
+
+
+SENTENCES: Final[Mapping[type[ev.Event], Callable[[Any, TokenText], str]]] = {
+    ev.Weighed: _weighed,
+    ev.Dropped: _dropped,
+    ev.Uncached: _uncached,
+}
