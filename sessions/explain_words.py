@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
-from engine.past_wording import WAITED, ended, match_ended, preempted_for, waited_for
 from engine.reasons import REFUSALS
 from engine.sanitise import display_text
 from engine.wording import TokenText, plural
+from engine.wording.past import WAITED, ended, match_ended, preempted_for, waited_for
 from sessions.explain_facts import (
     JUST_PREEMPTED,
     Admission,
@@ -55,12 +55,13 @@ def _arrived(life: Life) -> str:
     when = f"after step {life.submitted_step}" if life.submitted_step else "before the first step"
     how = "greedy" if life.temperature == 0 else f"temperature {life.temperature:g}"
     priority = f", priority {life.priority}" if life.priority else ""
+    adapter = f", adapter {life.adapter}" if life.adapter else ""
     prompt = plural(life.prompt_tokens, "prompt token")
     if life.fork is not None:
         prompt = f"{_forked(life.fork)}, {prompt}"
     return (
         f"Request {life.request}{sample} arrived {when}: {prompt}, at most {life.max_tokens:,} to generate,"
-        f" {how}{priority}."
+        f" {how}{priority}{adapter}."
     )
 
 

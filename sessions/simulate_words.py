@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple
 from typing import Final, TypeAlias
 
-from engine.past_wording import WAITED
 from engine.sanitise import display_text
 from engine.wording import TokenText, plural, sentence
+from engine.wording.past import WAITED
 from sessions.explain_words import rate_words
 from sessions.simulate_check import Difference, Verdict
 from sessions.simulate_compare import Change, Column, WhatIf

@@ -13,11 +13,11 @@ from typing import get_args
 
 import pytest
 
-from engine import past_wording
 from engine import reasons as why_
 from engine.engine import Engine, StepFailedError
 from engine.forking import ForkSpec
 from engine.reasons import FinishDetail, Reason, WaitReason
+from engine.wording import past
 from sessions.explain import explain_requests, explain_run, harmless_text
 from sessions.explain_facts import JUST_PREEMPTED, Copies, Life, Other, Preemption
 from sessions.explain_history import History
@@ -275,8 +275,8 @@ LIFE = Life(
 
 def test_every_reason_to_wait_has_words_for_afterwards() -> None:
     codes = {str(kind.__struct_config__.tag) for kind in get_args(WaitReason)}
-    assert set(past_wording.WAITED) == codes | {JUST_PREEMPTED}
-    assert set(past_wording.ENDED) == set(get_args(FinishDetail))
+    assert set(past.WAITED) == codes | {JUST_PREEMPTED}
+    assert set(past.ENDED) == set(get_args(FinishDetail))
 
 
 WAITS: dict[tuple[Reason, ...], str] = {
@@ -302,7 +302,7 @@ WAITS: dict[tuple[Reason, ...], str] = {
 
 @pytest.mark.parametrize(("reasons", "words"), WAITS.items(), ids=str)
 def test_a_wait_reads_as(reasons: tuple[Reason, ...], words: str) -> None:
-    assert past_wording.waited_for(reasons) == words
+    assert past.waited_for(reasons) == words
 
 
 def test_json_has_the_facts_and_the_sentences(session: Path) -> None:

@@ -9,13 +9,13 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.change_wording import scales_words, settings_words
 from engine.interventions import Scale
 from engine.option_error import OptionError
 from engine.params import SamplingParams
 from engine.protocol import ForkText
 from engine.sanitise import display_text
 from engine.wording import TokenText, plural
+from engine.wording.changes import scales_words, settings_words
 from workbench.settings_fields import FIELDS, read_field
 
 TAIL_TOKENS: Final = 16

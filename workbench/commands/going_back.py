@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from engine import events as ev
 from engine import protocol as pr
-from engine.change_wording import exact_cost, rewind_cost
 from engine.wording import sentence
+from engine.wording.changes import exact_cost, rewind_cost
 from workbench.actions import Action
 from workbench.commands.forks import why_under_way
 from workbench.commands.going_on import ask_to_go_on, why_no_going

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.change_wording import fork_words, settings_words
+from engine.wording.changes import fork_words, settings_words
 from sessions.records import RequestRow
 from workbench.record import Record
 

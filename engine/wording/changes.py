@@ -9,7 +9,8 @@ import msgspec
 
 from engine.interventions import Scale
 from engine.params import SamplingParams
-from engine.wording import TokenText, plural, scale_words
+from engine.wording.parts import TokenText, plural
+from engine.wording.requests import scale_words
 
 _DEFAULTS: Final = SamplingParams()
 

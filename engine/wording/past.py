@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from engine import reasons as why_
 from engine.reasons import FinishDetail, Reason
-from engine.wording import TokenText, made_room, plural, refusal, why
+from engine.wording.parts import TokenText, made_room, plural, refusal
+from engine.wording.reasons import why
 
 WAITED: Final[Mapping[str, str]] = {
     "arrived": "for a first plan",
