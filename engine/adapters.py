@@ -49,4 +49,5 @@ def check_known(name: str, asked: Sequence[str]) -> None:
     if name in adapters:
         raise OptionError(f"adapter is {name!r}: it is merged into the weights, so requests name none")
     known = ", ".join(each.name for each in adapters.values() if not each.merged)
-    raise OptionError(f"adapter is {name!r}: this run has {known or 'none; start it with --adapter NAME=FOLDER'}")
+    there = f"it has {known}" if known else "start it with --adapter NAME=FOLDER"
+    raise OptionError(f"adapter is {name!r}, and this run has none of that name: {there}")

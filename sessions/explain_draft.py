@@ -94,7 +94,7 @@ class Draft:
             preemptions=tuple(self.preemptions), failures=tuple(self.failures), copies=self.copies,
             phases=tuple(_span(phase, clock) for phase in self.phases), busy_ns=clock.busy_ns(first, last),
             wall_ns=clock.wall_ns(first, last), computed_tokens=self.computed,
-            recomputed_tokens=self.recomputed, ending=self.ending,
+            recomputed_tokens=self.recomputed, ending=self.ending, adapter=about.params.adapter,
         )  # fmt: skip
 
 

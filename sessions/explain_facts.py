@@ -193,6 +193,7 @@ class Life:
     computed_tokens: int
     recomputed_tokens: int
     ending: Ending | None
+    adapter: str = ""
 
     @property
     def waited_steps(self) -> int:

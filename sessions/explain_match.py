@@ -11,7 +11,8 @@ from itertools import islice
 
 from engine import events as ev
 from engine.kv.prefix import MOST_SIBLINGS, tokens_in
-from engine.kv.radix import ROOT
+from engine.kv.radix import ROOT, chain_hash
+from engine.kv.seeds import seed_of
 from engine.state import State
 from engine.tokens import TokenSource
 from sessions.explain_facts import Smaller
@@ -25,9 +26,12 @@ def in_smaller_blocks(
     Each entry adds to the one before. KV of `unshared` requests is nobody else's. Where more than
     `MOST_SIBLINGS` blocks follow the match only those are compared, so that it may be more, never less.
     """
-    own = state.requests[matched.request].pure_tokens
+    request = state.requests[matched.request]
+    own, seed = request.pure_tokens, seed_of(request.params)
     wanted = tokens.tokens_of(matched.request)[: matched.looked_up]
     following, cut = _following(state, matched.blocks)
+    if not matched.blocks:
+        following = [block for block in following if _begins_from(seed, state, tokens, block)]
     there = max(_lengths(state, tokens, matched, wanted, following, unshared), default=0)
     most = len(wanted) - 1 if own is None else min(own, len(wanted) - 1)
     return tuple(_gains(matched.tokens, min(there, most), state.blocks.block_size, cut))
@@ -37,7 +41,10 @@ def not_yet_by(state: State, tokens: TokenSource, matched: ev.PrefixMatched) -> 
     """Who has the tokens of the block after the match, and has not computed them all."""
     stop = matched.tokens + state.blocks.block_size
     wanted = tokens.tokens_of(matched.request)[: min(stop, matched.looked_up)]
+    seed = seed_of(state.requests[matched.request].params)
     for request in state.running.values():
+        if seed_of(request.params) != seed:
+            continue
         known = tokens.tokens_of(request.id)[: request.num_tokens]
         if request.computed < stop and len(wanted) == stop == common(known, wanted):
             return request.id
@@ -61,10 +68,17 @@ def _lengths(
     """Lengths of prefixes of `wanted` whose KV is in the pool, the longest among them."""
     for block in following:
         yield matched.tokens + common(tokens_in(state, tokens, block), wanted[matched.tokens :])
+    seed = seed_of(state.requests[matched.request].params)
     for request in state.running.values():
-        if request.id not in unshared and request.id != matched.request:
+        alike = request.id not in unshared and seed_of(request.params) == seed
+        if alike and request.id != matched.request:
             pure = request.computed if request.pure_tokens is None else request.pure_tokens
             yield common(tokens.tokens_of(request.id)[: min(request.computed, pure)], wanted)
+
+
+def _begins_from(seed: int, state: State, tokens: TokenSource, block: int) -> bool:
+    """Whether a cached first block is one of requests with this adapter and salt: its hash begins there."""
+    return chain_hash(seed, tokens_in(state, tokens, block)) == state.blocks.hash[block]
 
 
 def _following(state: State, blocks: Sequence[int]) -> tuple[list[int], bool]:

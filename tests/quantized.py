@@ -40,10 +40,10 @@ def held_out(sequences: int = 12) -> tuple[tuple[int, ...], ...]:
 
 
 @torch.inference_mode()
-def logits(decoder: Decoder, sequences: Sequence[Sequence[int]]) -> Tensor:
-    """Of every token: `[sequences, tokens, vocab]`."""
+def logits(decoder: Decoder, sequences: Sequence[Sequence[int]], adapter: str = "") -> Tensor:
+    """Of every token, all run with `adapter`: `[sequences, tokens, vocab]`."""
     size = len(sequences[0])
-    spans = [Span(str(i), 0, size, [i], size) for i in range(len(sequences))]
+    spans = [Span(str(i), 0, size, [i], size, adapter=adapter) for i in range(len(sequences))]
     batch = Batch.build(spans, [token for ids in sequences for token in ids], size)
     pool = KVPool(decoder.config, len(sequences), size, decoder.dtype)
     return run(decoder.stages(batch, pool)).view(len(sequences), size, -1)

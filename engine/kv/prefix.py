@@ -56,17 +56,19 @@ def _kept_apart(
 ) -> AdapterDiffers | SaltDiffers | None:
     """Whose adapter or salt is the reason, if other requests have more of these very tokens in the cache."""
     size = state.blocks.block_size
-    position, best = len(walk.blocks) * size, None
+    position = len(walk.blocks) * size
+    best: tuple[tuple[int, bool], SamplingParams] | None = None
     for asked in _beginning_with(state, log, tokens[:size]):
         if seed_of(asked) == seed_of(params):
             continue
         theirs = find(state, log, tokens, chain_hashes(tokens[:-1], size, seed_of(asked)))
         more = len(theirs.blocks) * size - position
-        if more > (0 if best is None else best[0]):
-            best = more, asked
+        found = more, asked.adapter == params.adapter  # of two that are as long, that of the same adapter
+        if more > 0 and (best is None or found > best[0]):
+            best = found, asked
     if best is None:
         return None
-    more, asked = best
+    (more, _), asked = best
     if asked.adapter != params.adapter:
         return AdapterDiffers(position, more, asked.adapter)
     return SaltDiffers(position, more)

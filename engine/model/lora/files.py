@@ -130,11 +130,11 @@ def _place(module: str) -> tuple[int, str]:
 def _check_tensor(path: Path, tensors: Mapping[str, TensorInfo], name: str, wanted: tuple[int, int]) -> None:
     info = tensors.get(name)
     if info is None:
-        raise ModelError(f"{path}: tensor {shown(name)} is missing, and its partner is there")
+        raise ModelError(f"{path}: tensor {name} is missing, and its partner is there")
     if info.shape != wanted:
         raise ModelError(
-            f"{path}: tensor {shown(name)} is {shown(list(info.shape))}, this model and {CONFIG} need"
+            f"{path}: tensor {name} is {shown(list(info.shape))}, this model and {CONFIG} need"
             f" {list(wanted)}: it was made for another model"
         )
     if info.dtype not in FLOATS:
-        raise ModelError(f"{path}: tensor {shown(name)} is {info.dtype}: only {', '.join(FLOATS)} can run")
+        raise ModelError(f"{path}: tensor {name} is {info.dtype}: only {', '.join(FLOATS)} can run")
