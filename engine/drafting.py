@@ -29,6 +29,18 @@ class Draft(msgspec.Struct, frozen=True, array_like=True):
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def parent(self, index: int) -> int:
+        """The draft that this one follows; -1 is the request's newest token."""
+        return self.parents[index] if self.parents else index - 1
+
+    def children(self, index: int) -> tuple[int, ...]:
+        """The drafts that follow this one (-1: the newest token), in the order they are tried."""
+        if not self.parents:
+            return (index + 1,) if index + 1 < len(self.tokens) else ()
+        return tuple(at for at, parent in enumerate(self.parents) if parent == index)
+
+
+NO_DRAFT = Draft((), ())
 
 Recent = tuple[tuple[int, int], ...]
 """Drafted and accepted tokens of the latest verifications, oldest first."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from engine.capture import Taken
 from engine.changed_logits import Processed
 from engine.details import TokenDetails
+from engine.drafting import Draft
 from engine.events import Copied, Event, LogitsChanged, Work
 from engine.interventions import Intervened
 from engine.kv.holes import Drops
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from engine.acceptance import Checked
     from engine.kv.writes import WriteClock
 
 
@@ -51,16 +53,17 @@ class NoDetails:
 NO_DETAILS = NoDetails()
 
 
-RecordedProcessing = Mapping[str, tuple[Processed, ...]]
-"""What logits processors changed in a step, by request."""
+RecordedProcessing = Mapping[tuple[str, int], tuple[Processed, ...]]
+"""What logits processors changed in a step, by request and position."""
 
 
 def recorded_processing(events: Iterable[Event]) -> RecordedProcessing:
     """What logits processors changed in the step that said `events`."""
-    done: dict[str, tuple[Processed, ...]] = {}
+    done: dict[tuple[str, int], tuple[Processed, ...]] = {}
     for event in events:
         if isinstance(event, LogitsChanged):
-            done[event.request] = (*done.get(event.request, ()), Processed(event.plugin, event.change))
+            place = event.request, event.position
+            done[place] = (*done.get(place, ()), Processed(event.plugin, event.change))
     return done
 
 
@@ -82,7 +85,10 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A token to choose for the position after `tokens`, from the last row of slice `row`."""
+    """A token to choose for the position after `tokens`, from the last row of slice `row`.
+
+    With a `draft` the slice ends with its tokens, and each of its rows may choose one.
+    """
 
     request: str
     row: int
@@ -90,6 +96,7 @@ class Choice:
     params: SamplingParams
     prompt_tokens: int
     tokens: Sequence[int]
+    draft: Draft | None = None
 
     @property
     def position(self) -> int:
@@ -118,11 +125,24 @@ class Processing:
 
 
 @dataclass(frozen=True, slots=True)
+class Weighing:
+    """What rows `start` to `stop` of `request` attended to: as `events.Weighed` says it."""
+
+    request: str
+    start: int
+    stop: int
+    indexes: tuple[int, ...]
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """`tokens` and `draws` answer the job's choices in order; `details` explains them, when asked.
 
+    A choice with a draft is answered by as many as the request's entry in `checked` has.
+
     `captured` are tensors of the rows that chose them, where the options say so. `processing` is what logits
-    processors did before each choice; empty where none is asked.
+    processors did before each choice; empty where none is asked. `weighed` is what a KV policy wanted measured.
     """
 
     tokens: Sequence[int]
@@ -132,6 +152,8 @@ class Outcome:
     sample_ns: int
     captured: Sequence[Taken] = ()
     processing: Sequence[Processing] = ()
+    checked: Mapping[str, Checked] = field(default_factory=dict)
+    weighed: Sequence[Weighing] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

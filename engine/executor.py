@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from engine.capture import Taken, Wanted
 from engine.capturing import Keeper
 from engine.changed_logits import Processed
 from engine.details import TokenDetails
-from engine.execution import NO_DETAILS, Choice, Job, Outcome, Processing
+from engine.execution import NO_DETAILS, Choice, Job, Outcome, Processing, RecordedProcessing
 from engine.explain import explain
 from engine.forward import TorchForward, Watcher
 from engine.inspection import Inspector
@@ -25,14 +26,17 @@ from engine.model.batch import Batch, Span
 from engine.model.decoder import Decoder
 from engine.plugs import Plugs
 from engine.protocol import Inspect, Inspection, LayersSeen, LookLayers
+from engine.ranking import Row
 from engine.row_again import RowAgain
 from engine.sampler_rows import SamplerRows
 from engine.sampling import Choices, SamplerRow, choose
 from engine.scaling import Scaler
 from engine.state import State
 from engine.tokens import TokenLog
+from engine.verifying import Verifying
 
 NOT_PROCESSED = Processing()
+Floats = npt.NDArray[np.float32]
 
 
 class TorchExecutor:
@@ -82,21 +86,37 @@ class TorchExecutor:
         if not job.choices:
             return Outcome((), (), NO_DETAILS, forward_ns, 0)
         clock = time.perf_counter_ns()
+        if any(choice.draft for choice in job.choices):
+            return self._verify(job, found.numpy(), forward_ns, captured)
         logits = _rows_of(found, job).numpy()
         processing = self._process(logits, job)
-        rows = [self._row(choice, each.done) for choice, each in zip(job.choices, processing, strict=True)]
+        pairs = zip(job.choices, processing, strict=True)
+        rows = [self._row(choice, choice.tokens, each.done) for choice, each in pairs]
         choices = choose(logits, rows)
         sampled_ns = time.perf_counter_ns() - clock
         details = Explanation(logits, rows, choices)
         return Outcome(choices.tokens, choices.draws, details, forward_ns, sampled_ns, captured, processing)
 
+    def _verify(self, job: Job, logits: Floats, forward_ns: int, captured: Sequence[Taken]) -> Outcome:
+        """Choose from `logits` [rows, vocab] where some slices end with drafts."""
+        clock = time.perf_counter_ns()
+        process = partial(self._processed, recorded=job.processing)
+        verifying = Verifying(job, logits, _first_rows(job), process, self._row)
+        verifying.run()
+        choices = verifying.choices
+        details = Explanation(logits[verifying.used], verifying.rows, choices)
+        return Outcome(
+            choices.tokens, choices.draws, details, forward_ns, time.perf_counter_ns() - clock, captured,
+            verifying.processing, verifying.checked,
+        )  # fmt: skip
+
     def batch_of(self, job: Job) -> Batch:
         """The job's slices as the decoder takes them; logits only where a token is chosen."""
-        chosen = {choice.row for choice in job.choices}
+        chosen = rows_of_choices(job)
         spans = [
             Span(
                 part.work.request, part.work.start, part.work.tokens, part.table,
-                logit_rows=int(row in chosen), prompt_tokens=part.prompt_tokens, adapter=part.adapter,
+                logit_rows=chosen.get(row, 0), prompt_tokens=part.prompt_tokens, adapter=part.adapter,
                 dropped=part.dropped,
             )
             for row, part in enumerate(job.slices)
@@ -113,20 +133,27 @@ class TorchExecutor:
     def look(self, state: State, log: TokenLog, command: LookLayers) -> LayersSeen:
         return LayerLooker(RowAgain(self.decoder, self.pool, state, log)).look(command)
 
-    def _process(self, logits: npt.NDArray[np.float32], job: Job) -> Sequence[Processing]:
-        """Ask the logits processors about each choice, or take what they did when the step was recorded."""
-        if job.processing is not None:
-            return [Processing(job.processing.get(choice.request, ())) for choice in job.choices]
-        if not self.plugs.processors:
+    def _process(self, logits: Floats, job: Job) -> Sequence[Processing]:
+        """What logits processors change of the row of each choice."""
+        if job.processing is None and not self.plugs.processors:
             return [NOT_PROCESSED] * len(job.choices)
-        return [
-            Processing(*self.plugs.process(raw, choice.request, choice.prompt_tokens, choice.tokens))
-            for raw, choice in zip(logits.astype(np.float32, copy=False), job.choices, strict=True)
-        ]
+        pairs = zip(logits, job.choices, strict=True)
+        return [self._processed(raw, choice, choice.tokens, job.processing) for raw, choice in pairs]
 
-    def _row(self, choice: Choice, processed: tuple[Processed, ...] = ()) -> SamplerRow:
+    def _processed(
+        self, raw: Row, choice: Choice, tokens: Sequence[int], recorded: RecordedProcessing | None
+    ) -> Processing:
+        """Ask the logits processors, or take what they did when the step was recorded."""
+        if recorded is not None:
+            return Processing(recorded.get((choice.request, len(tokens)), ()))
+        if not self.plugs.processors:
+            return NOT_PROCESSED
+        row = raw.astype(np.float32, copy=False)
+        return Processing(*self.plugs.process(row, choice.request, choice.prompt_tokens, tokens))
+
+    def _row(self, choice: Choice, tokens: Sequence[int], processed: tuple[Processed, ...] = ()) -> SamplerRow:
         return self._rows.row(
-            choice.request, choice.params, choice.sample, choice.prompt_tokens, choice.tokens, processed
+            choice.request, choice.params, choice.sample, choice.prompt_tokens, tokens, processed
         )
 
 
@@ -148,3 +175,15 @@ def _rows_of(logits: Tensor, job: Job) -> Tensor:
     if len(order) == len(job.choices):
         return logits
     return logits[[order[choice.row] for choice in job.choices]]
+
+
+def rows_of_choices(job: Job) -> dict[int, int]:
+    """By slice, how many of its last rows may choose a token."""
+    return {choice.row: 1 + len(choice.draft or ()) for choice in job.choices}
+
+
+def _first_rows(job: Job) -> list[int]:
+    """Where the rows of each choice begin among the logits, which come slice after slice."""
+    rows = rows_of_choices(job)
+    before = {row: sum(count for other, count in rows.items() if other < row) for row in rows}
+    return [before[choice.row] for choice in job.choices]

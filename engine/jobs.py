@@ -25,8 +25,10 @@ class JobMaker:
         return Job([event for event in plan if isinstance(event, ev.Copied)], slices, choices)
 
     def _slice(self, work: ev.Work) -> Slice:
-        tokens = self.log.tokens_of(work.request)[work.start : work.stop]
+        tokens: Sequence[int] = self.log.tokens_of(work.request)[work.start : work.stop]
         request = self.state.requests[work.request]
+        if request.draft is not None:
+            tokens = (*tokens, *request.draft.tokens)
         intervened = self.log.intervened_of(work.request)
         adapter = request.params.adapter
         return Slice(work, tokens, request.table, request.prompt_tokens, intervened, adapter, request.dropped)
@@ -40,4 +42,5 @@ class JobMaker:
 
     def _choice(self, row: int, request: Request) -> Choice:
         tokens = self.log.tokens_of(request.id)
-        return Choice(request.id, row, request.sample, request.params, request.prompt_tokens, tokens)
+        prompt = request.prompt_tokens
+        return Choice(request.id, row, request.sample, request.params, prompt, tokens, request.draft)

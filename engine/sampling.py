@@ -21,7 +21,10 @@ from engine.params import SamplingParams
 from engine.ranking import Ranking, Row
 from engine.stages import Cut, active_transforms, filtered, transformed
 
-__all__ = ["Choices", "Logits", "SamplerRow", "SamplingError", "Trail", "as_logits", "choose", "transform"]
+__all__ = [
+    "Choices", "Logits", "SamplerRow", "SamplingError", "Trail", "as_logits", "check_row", "choose", "draw_from",
+    "transform",
+]  # fmt: skip
 
 Logits = npt.ArrayLike
 """float32 [rows, vocab]: a numpy array or a torch tensor in main memory, read in place."""
@@ -112,13 +115,14 @@ def as_logits(logits: Logits) -> npt.NDArray[np.float32]:
 
 
 def _sample(choices: Choices, i: int, raw: Row, row: SamplerRow) -> None:
-    trail, draw = _draw(raw, row)
+    trail, draw = draw_from(raw, row)
     choices.tokens[i] = int(trail.ranking.ids[trail.place])
     choices.draws[i] = draw
     choices.trails[i] = trail
 
 
-def _draw(raw: Row, row: SamplerRow) -> tuple[Trail, float]:
+def draw_from(raw: Row, row: SamplerRow) -> tuple[Trail, float]:
+    """Draw a token from the logits [vocab] of a row, which are checked: its trail, and the draw."""
     transforms = transform(raw, row)
     ranking = Ranking(transforms[-1][1] if transforms else raw)
     cuts = tuple(filtered(ranking, row.params))
@@ -138,6 +142,11 @@ def transform(raw: Row, row: SamplerRow) -> tuple[tuple[Stage, Row], ...]:
     if steps:
         _check(steps[-1][1], int(steps[-1][1].argmax()), row)
     return steps
+
+
+def check_row(raw: Row, row: SamplerRow) -> None:
+    """Raise SamplingError for logits [vocab] that no token can be chosen from."""
+    _check(raw, int(raw.argmax()), row)
 
 
 def _check(scores: Row, best: int, row: SamplerRow) -> None:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from engine import events as ev
-from engine.changed_logits import Processed
+from engine.acceptance import verify
 from engine.details import TokenDetails
+from engine.drafting import NO_DRAFT
 from engine.execution import RecordedProcessing, recorded_processing
 from engine.explain import explain
 from engine.sampler_rows import SamplerRows
-from engine.sampling import SamplerRow, choose
+from engine.sampling import Choices, SamplerRow, Trail, choose
 from engine.timeline import Past
 from sessions.header import Header
 from sessions.scratch import Logits
+
+
+class _Made(NamedTuple):
+    """A choice made again."""
+
+    row: SamplerRow
+    token: int
+    draw: float | None
+    trail: Trail | None
 
 
 class Explainer:
@@ -40,11 +51,46 @@ class Explainer:
     def _explain(
         self, before: Past, chosen: Sequence[ev.Token], processed: RecordedProcessing, logits: Logits
     ) -> Sequence[TokenDetails]:
-        rows = [self._row(before, event.request, processed.get(event.request, ())) for event in chosen]
-        choices = choose(logits, rows)
+        if any(before.state.requests[event.request].draft for event in chosen):
+            rows, choices = self._verify(before, chosen, processed, logits)
+        else:
+            rows = [self._row(before, event.request, (), processed) for event in chosen]
+            choices = choose(logits, rows)
         assert choices.tokens == [event.token for event in chosen], "the logits choose other tokens"
         return explain(logits, rows, choices)
 
-    def _row(self, before: Past, request: str, processed: tuple[Processed, ...]) -> SamplerRow:
+    def _verify(
+        self, before: Past, chosen: Sequence[ev.Token], processed: RecordedProcessing, logits: Logits
+    ) -> tuple[list[SamplerRow], Choices]:
+        """Choose again where drafts were verified: a request may have several of the rows of `logits`."""
+        places: dict[str, list[int]] = {}
+        for at, event in enumerate(chosen):
+            places.setdefault(event.request, []).append(at)
+        made: dict[int, _Made] = {}
+        for request, rows in places.items():
+            made.update(zip(rows, self._checked(before, request, processed, logits[rows]), strict=True))
+        found = [made[at] for at in range(len(chosen))]
+        choices = Choices([it.token for it in found], [it.draw for it in found], [it.trail for it in found])
+        return [it.row for it in found], choices
+
+    def _checked(
+        self, before: Past, request: str, processed: RecordedProcessing, logits: Logits
+    ) -> Iterator[_Made]:
+        """The choices of one request again, from its rows of logits in the order of its tokens."""
+        draft = before.state.requests[request].draft or NO_DRAFT
+        checked = verify(
+            draft,
+            lambda _node, depth: logits[depth] if depth < len(logits) else None,
+            lambda _raw, tokens: self._row(before, request, tokens, processed),
+        )
+        return map(_Made, checked.rows, checked.tokens, checked.draws, checked.trails)
+
+    def _row(
+        self, before: Past, request: str, chosen: Sequence[int], processed: RecordedProcessing
+    ) -> SamplerRow:
+        """The row that chooses what follows the tokens of `request` before the step, and those `chosen` in it."""
         live, tokens = before.state.requests[request], before.tokens.tokens_of(request)
-        return self._rows.row(request, live.params, live.sample, live.prompt_tokens, tokens, processed)
+        if chosen:
+            tokens = (*tokens, *chosen)
+        done = processed.get((request, len(tokens)), ())
+        return self._rows.row(request, live.params, live.sample, live.prompt_tokens, tokens, done)

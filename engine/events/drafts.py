@@ -42,8 +42,8 @@ class Drafted(Event, frozen=True):
 class Verdict(msgspec.Struct, frozen=True):
     """What became of one draft `token`: `ratio` is `p / q`, and `draw` below it accepts.
 
-    `p` is the target's probability of it: after all stages, as it would be drawn; for a greedy request, which takes
-    the likeliest token and draws none, the softmax of the processed logits. Nothing but `q` is known of an unused one.
+    `p` is the target's probability of it: after all stages, as it would be drawn; for a greedy request, which
+    takes the likeliest token and draws none, the softmax of the processed logits. Unused ones have `q` alone.
     """
 
     token: int

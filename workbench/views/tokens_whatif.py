@@ -92,7 +92,7 @@ def processed(record: Record, request: str, position: int) -> tuple[Processed, .
     if about is None or row is None:
         return ()
     events = (each.event for each in record.events_of(row.chosen_step))
-    return recorded_processing(events).get(about.request, ())
+    return recorded_processing(events).get((about.request, position), ())
 
 
 def _given(record: Record, request: str, details: TokenDetails, logits: npt.NDArray[np.float32]) -> Given | None:
