@@ -371,7 +371,10 @@ def test_commands_are_kept_and_checked() -> None:
     shell = two_requests()
     shell.say("break if pos == 12", "commands : print token ; continue")
     assert shell.debugger.points[1].commands == ("print token", "continue")
-    for line, error in [("commands 1 : goto 3", "cannot be done at a stop"), ("commands 1 : prnt", "no command")]:
+    for line in ("commands 1: print pos", "commands:print pos", "comm 1 :print pos"):
+        shell.say(line)
+        assert shell.debugger.points[1].commands == ("print pos",)
+    for line, error in [("commands 1: goto 3", "cannot be done at a stop"), ("commands 1 : prnt", "no command")]:
         with pytest.raises(DebugError, match=error):
             shell.say(line)
 

@@ -330,6 +330,7 @@ def test_moving_through_time_and_bookmarks(recorded: Session) -> None:
     assert console.line("goto 7", Cursor(0, end)).goto == (0, 7)
     assert console.line("rs 2", Cursor(0, 7)).goto == (0, 5)
     assert console.line("goto end", Cursor(0, 5)).goto == (0, end)
+    assert console.line("branch 0", Cursor(0, 5)).lines == (f"branch 0, step 5 of {end}",)
     assert console.line("bookmark here", Cursor(0, 5)).lines == ("here is step 5",)
     assert console.line("bm", Cursor(0, 9)).lines == ("m1 is step 9",)
     assert console.line("goto here", Cursor(0, end)).goto == (0, 5)

@@ -87,6 +87,7 @@ def test_looking_back_forks_and_rewinds_in_one_script(tmp_path: Path) -> None:
     rewind 3
     info queues
     continue
+    branch 0
     quit
     """
     ran = record(tmp_path, script)
@@ -102,6 +103,7 @@ def test_looking_back_forks_and_rewinds_in_one_script(tmp_path: Path) -> None:
     with Session.open(tmp_path / "run.wbs") as session:
         assert [branch.branch for branch in session.branches] == [0, 1]
         assert session.last_step(1) == 4
+        assert f"branch 0, step 4 of {session.last_step(0)}" in lines
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from engine.debug.lexer import tokens_of
 Choice = TypeVar("Choice", bound=str)
 
 _WORD = re.compile(r"\S+")
+_COUNT = re.compile(r"[^\s:]+")
 _REQUEST = re.compile(r"[0-9]+(\.[0-9]+)?")
 _QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
 _SETTING = re.compile(r"([a-z_]+)=(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|\S+)")
@@ -51,6 +52,14 @@ class Arguments:
         self._take(_WORD)
         return True
 
+    def colon(self) -> bool:
+        """Take a colon if it comes next, with or without space behind it."""
+        if not self.line.startswith(":", self.at):
+            return False
+        self.at += 1
+        self._skip()
+        return True
+
     def rest(self) -> Source:
         """All that is left, which must be something."""
         if self.ended:
@@ -75,7 +84,7 @@ class Arguments:
 
     def number(self, what: str, default: int | None = None) -> int:
         """A whole number, or `default` where the line has ended."""
-        word = self.word()
+        word = self._take(_COUNT)
         if word is None and default is not None:
             return default
         if word is None or not (word.isascii() and word.isdecimal()) or len(word) > 18:

@@ -86,11 +86,12 @@ def disable(given: Arguments) -> do.Command:
 
 
 def commands(given: Arguments) -> do.Command:
-    """`commands 1 : print entropy ; continue` in one line, or the lines that follow up to `end`."""
-    number = None if given.ended or given.line[given.at] == ":" else given.number("a point's number")
-    if given.ended:
+    """`commands 1: print entropy; continue` in one line, or the lines that follow up to `end`."""
+    begun = given.colon()
+    number = None if begun or given.ended else given.number("a point's number")
+    if not begun and given.ended:
         return do.Commands(number)
-    if not given.follows(":"):
+    if not (begun or given.colon()):
         raise given.wrong("a colon must stand before the commands")
     lines = tuple(line for line in split_lines(given.rest().text) if line)
     return do.Commands(number, lines)

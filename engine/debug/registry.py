@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -11,6 +12,8 @@ from engine.debug import reading as read
 from engine.debug.arguments import Arguments
 from engine.debug.commands import Command, Where
 from engine.debug.errors import DebugError, nearest
+
+_NAME = re.compile(r"\s*([^\s/:]+)")  # `x/8f` and `commands:` need no space behind it
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +164,11 @@ class Line:
 def read_line(text: str) -> Line:
     """The command in `text`, whose expressions are not checked yet. Raises DebugError, in one line."""
     text = text.rstrip()
-    start = len(text) - len(text.lstrip())
-    word = text[start:].split(maxsplit=1)[0] if text.strip() else ""
-    if not word:
+    name = _NAME.match(text)
+    if name is None:
         raise DebugError("say what to do: `help` lists the commands")
-    name, slash, _ = word.partition("/")
-    spec = find(name)
-    at = start + len(name) if slash else start + len(word)
-    return Line(text, spec, spec.read(Arguments(text, at, spec.usage)))
+    spec = find(name[1])
+    return Line(text, spec, spec.read(Arguments(text, name.end(), spec.usage)))
 
 
 def find(word: str) -> CommandSpec:

@@ -171,7 +171,9 @@ class RecordConsole:
             return Shown(tuple(self._branch_line(row) for row in rows.values()))
         if branch not in rows:
             raise DebugError(f"there is no branch {branch}: there are {', '.join(map(str, rows))}")
-        return Shown(goto=(branch, min(cursor.step, self.session.last_step(branch))))
+        end = self.session.last_step(branch)
+        step = min(cursor.step, end)
+        return Shown((f"branch {branch}, step {step} of {end}",), goto=(branch, step))
 
     def _branch_line(self, row: Branch) -> str:
         after = f"after step {row.parent_step} of branch {row.parent}"
