@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 from engine import events as ev
@@ -19,6 +19,7 @@ from engine.execution import NO_DETAILS, DetailsOf, Executor, Forward, Job, Limi
 from engine.forced import Forced
 from engine.intake import RefusedError
 from engine.jobs import JobMaker
+from engine.keeping import drop, kv_of
 from engine.params import EngineOptions
 from engine.plug_guard import PluginFailedError
 from engine.plugs import Plugs, check_policies
@@ -26,7 +27,7 @@ from engine.protocol import Inspect, Inspection, LayersSeen, LookLayers
 from engine.rewinding import Rewinder, Rewound
 from engine.scheduler import Plan, Scheduler
 from engine.sink import Sink
-from engine.state import RequestState, State
+from engine.state import Request, RequestState, State
 from engine.timeline import Past, Timeline
 
 __all__ = ["Begun", "Engine", "MakeStopStrings", "RefusedError", "Sink", "Step", "StepFailedError"]
@@ -255,7 +256,7 @@ class Engine(Forced):
         emit = self._emitter(results)
         if plan.batch:
             emit(self._event(ev.Computed, batch=plan.batch))
-            self._settle(plan, emit)
+            self._settle(plan, outcome, emit)
             self._process(job, outcome, emit)
             self._take_tokens(job, outcome, emit)
         emit(
@@ -273,16 +274,34 @@ class Engine(Forced):
             self._sink.commit(results, outcome.details)
         return Step(plan.step, plan, results, outcome.details)
 
-    def _settle(self, plan: Plan, emit: Emit) -> None:
+    def _settle(self, plan: Plan, outcome: Outcome, emit: Emit) -> None:
         """Full blocks enter the tree; requests whose prompt is computed run, and so do their samples."""
         for work in plan.batch:
             request = self.state.requests[work.request]
             if self.scheduler.may_share(request):
                 cache_full_blocks(self.state, self.tokens, request, work.start, emit)
+            self._drop(request, work, outcome, emit)
             if request.pending == 0 and request.state is RequestState.PREFILLING:
                 emit(self._event(ev.Started, request=request.id))
                 for sample in self.state.heirs(request):
                     emit(self._event(ev.Shared, request=sample.id, source=request.id))
+
+    def _drop(self, request: Request, work: ev.Work, outcome: Outcome, emit: Emit) -> None:
+        """Say what the KV policy of the run has measured of a request, and what it drops of it."""
+        policy = self.plugs.keeps
+        if policy is None:
+            return
+        for seen in outcome.weighed:
+            if seen.request == request.id:
+                emit(self._event(ev.Weighed, **asdict(seen)))
+        try:
+            found = self.plugs.drop(policy, kv_of(self.state, request, work.start))
+        except PluginFailedError as failure:
+            where = {"request": request.id, "position": request.computed}
+            emit(self._event(ev.PluginDisabled, **where | self._disabled(failure)))
+            return
+        if found is not None:
+            drop(self.state, request, found, policy.name, emit)
 
     def _process(self, job: Job, outcome: Outcome, emit: Emit) -> None:
         """Say what logits processors did before tokens were chosen."""

@@ -17,7 +17,7 @@ from engine.changed_logits import Processed
 from engine.details import TokenDetails
 from engine.execution import NO_DETAILS, Choice, Job, Outcome, Processing, RecordedProcessing
 from engine.explain import explain
-from engine.forward import TorchForward, Watcher
+from engine.forward import Choose, TorchForward, Watcher
 from engine.inspection import Inspector
 from engine.kv.pool import KVPool
 from engine.kv.writes import WriteClock
@@ -34,6 +34,7 @@ from engine.scaling import Scaler
 from engine.state import State
 from engine.tokens import TokenLog
 from engine.verifying import Verifying
+from engine.weighing import Weigher, rows_to_weigh
 
 NOT_PROCESSED = Processing()
 Floats = npt.NDArray[np.float32]
@@ -70,7 +71,16 @@ class TorchExecutor:
         self.writes.wrote(batch.write_slots.numpy())
         watchers, taken = self._watchers(job, batch)
         stages = self.decoder.stages(batch, self.pool)
-        return TorchForward(job, batch, stages, watchers, taken, self._choose, time.perf_counter_ns() - clock)
+        choose: Choose = self._choose
+        if (weigher := self._weigher(job, batch)) is not None:
+            watchers, choose = [*watchers, weigher], weigher.beside(choose)
+        return TorchForward(job, batch, stages, watchers, taken, choose, time.perf_counter_ns() - clock)
+
+    def _weigher(self, job: Job, batch: Batch) -> Weigher | None:
+        """Who measures attention for the KV policy of the run; None where it wants none of this job."""
+        policy = self.plugs.keeps
+        rows = {} if policy is None else rows_to_weigh(policy, job.slices)
+        return Weigher(self.decoder, self.pool, batch, rows) if rows else None
 
     def _watchers(self, job: Job, batch: Batch) -> tuple[Sequence[Watcher], Sequence[Taken]]:
         """Who looks on: whoever changes stages comes first, so that what is captured is what was computed."""

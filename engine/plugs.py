@@ -21,6 +21,7 @@ from engine.kv.blocks import Blocks
 from engine.option_error import OptionError
 from engine.params import EngineOptions
 from engine.plug_guard import ContractError, PluginFailedError, call_hook
+from engine.plugs_kv import Drop, GuardedKVPolicy, KVOfRequest
 from engine.plugs_pool import KVStore
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class Plugs:
     processors: list[tuple[str, LogitsProcessor]] = field(default_factory=list)
     transform: tuple[str, WeightTransform] | None = None
     store: tuple[str, KVStore] | None = None
+    kv_policy: GuardedKVPolicy | None = None
     disabled: dict[str, PluginFailedError] = field(default_factory=dict)
     expected: dict[tuple[str, str, int], PluginDisabled] = field(default_factory=dict)
     """Failures of processors that a record has and its replay repeats, by plugin, request and position."""
@@ -140,6 +142,23 @@ class Plugs:
                 done.append(Processed(plugin, change))
                 logits = change.apply(logits)
         return tuple(done), tuple(failed)
+
+    @property
+    def keeps(self) -> GuardedKVPolicy | None:
+        """The KV policy that is asked: None where there is none, or not any more."""
+        policy = self.kv_policy
+        return None if policy is None or policy.plugin in self.disabled else policy
+
+    def drop(self, policy: GuardedKVPolicy, kv: KVOfRequest) -> Drop | None:
+        """What `policy` drops. Raises PluginFailedError, and asks it no more."""
+        recorded = self.expected.pop((policy.plugin, kv.request, kv.computed), None)
+        try:
+            if recorded is not None:
+                raise PluginFailedError(policy.plugin, recorded.hook, recorded.why, recorded.message)
+            return policy.drop_blocks(kv)
+        except PluginFailedError as failure:
+            self.disable(failure)
+            raise
 
     def _asked(self, plugin: str, processor: LogitsProcessor, row: LogitsRow) -> Changed | None:
         recorded = self.expected.pop((plugin, row.request, row.position), None)

@@ -13,13 +13,14 @@ from engine.kv.eviction import EvictionPolicy
 from engine.plug_guard import ContractError
 from engine.plugs import LogitsProcessor, LogitsRow, NoOptions, WeightTransform
 from engine.plugs_files import Exporter, Imported, Importer, Recording
+from engine.plugs_kv import Drop, KVOfRequest, KVPolicy
 from engine.plugs_pool import KVStore
 from engine.plugs_screen import Command, Panel, Seen, View
 
 __all__ = [
-    "CAPABILITIES", "Changed", "Command", "ContractError", "EvictionPolicy", "Exporter", "Imported", "Importer",
-    "KVStore", "LogitsProcessor", "LogitsRow", "NoOptions", "Panel", "Plugin", "Recording", "SchedulingPolicy",
-    "Seen", "View", "Waits", "WeightTransform",
+    "CAPABILITIES", "Changed", "Command", "ContractError", "Drop", "EvictionPolicy", "Exporter", "Imported",
+    "Importer", "KVOfRequest", "KVPolicy", "KVStore", "LogitsProcessor", "LogitsRow", "NoOptions", "Panel",
+    "Plugin", "Recording", "SchedulingPolicy", "Seen", "View", "Waits", "WeightTransform",
 ]  # fmt: skip
 
 
@@ -53,6 +54,7 @@ CAPABILITIES: Final[dict[str, tuple[str, type]]] = {
     "logits processor": ("process_logits", LogitsProcessor),
     "weight transform": ("prepare_weights", WeightTransform),
     "KV store": ("make_pool", KVStore),
+    "KV policy": ("drop_blocks", KVPolicy),
     "panel": ("panel_lines", Panel),
     "view": ("load_view", View),
     "command": ("run_command", Command),

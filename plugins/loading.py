@@ -14,6 +14,7 @@ from engine import admission
 from engine.details import STAGES
 from engine.kv import eviction
 from engine.plugs import GuardedEviction, GuardedPolicy, Plugs
+from engine.plugs_kv import GuardedKVPolicy
 from plugins.arguments import Asked, parse_asked, read_options
 from plugins.contract import CAPABILITIES
 from plugins.errors import PluginError
@@ -142,7 +143,7 @@ def _check_hook(plugin: str, kind: str, thing: Any) -> None:
         raise PluginError(f"plugin {plugin}: {method} is no Python function") from None
 
 
-_ONE_IN_A_RUN = frozenset({"weight transform", "KV store"})
+_ONE_IN_A_RUN = frozenset({"weight transform", "KV store", "KV policy"})
 
 _BUILT_IN = {
     "scheduling policy": frozenset(admission.POLICIES),
@@ -168,5 +169,7 @@ def plugs_of(plugged: Plugged) -> Plugs:
         eviction.POLICIES[thing.name] = GuardedEviction(plugin, thing)
     plugs.processors = plugged.of_kind("logits processor")
     plugs.transform = next(iter(plugged.of_kind("weight transform")), None)
+    for plugin, thing in plugged.of_kind("KV policy"):
+        plugs.kv_policy = GuardedKVPolicy(plugin, thing)
     plugs.store = next(iter(plugged.of_kind("KV store")), None)
     return plugs
