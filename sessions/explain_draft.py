@@ -16,6 +16,7 @@ from sessions.explain_facts import (
     PhaseName,
     Preemption,
     Span,
+    WentBack,
 )
 from sessions.explain_line import Line, Waits
 
@@ -32,6 +33,7 @@ class Draft:
     preemptions: list[Preemption] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     copies: Copies = field(default_factory=Copies)
+    went_back: list[WentBack] = field(default_factory=list)
     leader: str | None = None
     output_tokens: int = 0
     computed: int = 0
@@ -95,6 +97,7 @@ class Draft:
             phases=tuple(_span(phase, clock) for phase in self.phases), busy_ns=clock.busy_ns(first, last),
             wall_ns=clock.wall_ns(first, last), computed_tokens=self.computed,
             recomputed_tokens=self.recomputed, ending=self.ending, adapter=about.params.adapter,
+            went_back=tuple(self.went_back),
         )  # fmt: skip
 
 

@@ -131,6 +131,18 @@ class Copies:
 
 
 @dataclass(frozen=True, slots=True)
+class WentBack:
+    """The engine went back to the end of `step`, and a branch began.
+
+    KV of `recomputed_tokens` positions was computed again, or `replayed_steps` steps were run again for it.
+    """
+
+    step: int
+    recomputed_tokens: int
+    replayed_steps: int
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """Steps of one phase, one after the other.
 
@@ -194,6 +206,7 @@ class Life:
     recomputed_tokens: int
     ending: Ending | None
     adapter: str = ""
+    went_back: tuple[WentBack, ...] = ()
 
     @property
     def waited_steps(self) -> int:
@@ -241,6 +254,7 @@ class RunTotals:
     peak_blocks: int
     num_blocks: int
     block_size: int
+    went_back: tuple[WentBack, ...] = ()
 
     @property
     def all_waited_steps(self) -> int:

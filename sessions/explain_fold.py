@@ -24,6 +24,7 @@ from sessions.explain_facts import (
     Other,
     Preemption,
     RunTotals,
+    WentBack,
 )
 from sessions.explain_line import Line
 from sessions.explain_match import in_smaller_blocks, not_yet_by
@@ -44,6 +45,7 @@ class _Tally:
     copied_blocks: int = 0
     output_tokens: int = 0
     peak_blocks: int = 0
+    went_back: list[WentBack] = field(default_factory=list)
 
 
 class Gatherer:
@@ -107,7 +109,7 @@ class Gatherer:
             waited_steps=dict(waited), preemptions=tally.preemptions, evicted_blocks=tally.evicted_blocks,
             copied_blocks=tally.copied_blocks, computed_tokens=computed, recomputed_tokens=recomputed,
             output_tokens=tally.output_tokens, peak_blocks=tally.peak_blocks, num_blocks=blocks.num_blocks,
-            block_size=blocks.block_size,
+            block_size=blocks.block_size, went_back=tuple(tally.went_back),
         )  # fmt: skip
 
     @property
@@ -211,6 +213,13 @@ class Gatherer:
         if draft := self._drafts.get(event.request):
             draft.enter("preempted", self._now)
             draft.waits.hold(None, self._now, self._line)
+
+    def _branched(self, event: ev.Branched) -> None:
+        went = WentBack(event.step, event.recomputed_tokens, event.replayed_steps)
+        self._tally.went_back.append(went)
+        for draft in self._drafts.values():
+            if draft.ending is None:
+                draft.went_back.append(went)
 
     def _copied(self, event: ev.Copied) -> None:
         self._tally.copied_blocks += 1
@@ -317,6 +326,7 @@ _AFTER: Final[Mapping[type[ev.Event], _Handler]] = {
     ev.Evicted: Gatherer._evicted,
     ev.Admitted: Gatherer._admitted,
     ev.Preempted: Gatherer._preempted,
+    ev.Branched: Gatherer._branched,
     ev.Copied: Gatherer._copied,
     ev.Scheduled: Gatherer._scheduled,
     ev.Computed: Gatherer._results,

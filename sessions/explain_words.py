@@ -9,7 +9,7 @@ from typing import Final
 from engine.reasons import REFUSALS
 from engine.sanitise import display_text
 from engine.wording import TokenText, plural
-from engine.wording.past import WAITED, ended, match_ended, preempted_for, waited_for
+from engine.wording.past import CHANGED, WAITED, ended, match_ended, preempted_for, waited_for
 from sessions.explain_facts import (
     JUST_PREEMPTED,
     Admission,
@@ -25,6 +25,7 @@ from sessions.explain_facts import (
     RunTotals,
     Span,
     Wait,
+    WentBack,
 )
 
 MOST_STRETCHES: Final = 8
@@ -66,7 +67,7 @@ def _arrived(life: Life) -> str:
 
 
 def _forked(fork: Origin) -> str:
-    changed = f" with other {' and '.join(fork.changed)}" if fork.changed else ""
+    changed = f" with {' and '.join(CHANGED[change] for change in fork.changed)}" if fork.changed else ""
     return f"a fork of request {fork.parent} from position {fork.at_position} on{changed}"
 
 
@@ -86,6 +87,8 @@ def _course(life: Life, text: TokenText) -> Iterator[tuple[tuple[int, int], str]
         yield (started, 2), f"It started on the blocks of request {life.leader}, which computed their prompt."
     for failure in life.failures:
         yield (failure.step, 3), _failed(failure)
+    for went in life.went_back:
+        yield (went.step, 4), f"The engine went back to the end of step {went.step}{_cost_of(went)}."
 
 
 def _stretches(waits: Sequence[Wait]) -> list[list[Wait]]:
@@ -233,6 +236,15 @@ def _failed(failure: Failure) -> str:
     return f"Step {failure.step} failed with it in the batch, and was rolled back: {display_text(failure.error)}."
 
 
+def _cost_of(went: WentBack) -> str:
+    """What going back took."""
+    if went.replayed_steps:
+        return f", running {plural(went.replayed_steps, 'step')} again for it"
+    if went.recomputed_tokens:
+        return f", with the KV of {plural(went.recomputed_tokens, 'token')}, of any request, to compute again"
+    return ", with all its KV still there"
+
+
 def _sums(life: Life) -> Iterator[str]:
     if life.copies.blocks:
         yield _copied(life.copies)
@@ -295,7 +307,7 @@ def told_run(totals: RunTotals) -> list[str]:
     ends = ", ".join(f"{count:,} {reason}" for reason, count in totals.finished.items())
     failed = f", {totals.failed_steps} of them failed" if totals.failed_steps else ""
     steps = plural(totals.steps + totals.failed_steps, "step")
-    return [
+    said = [
         f"{plural(totals.requests, 'request')} ({ends}) in {steps}{failed}.",
         _looked(totals.first_look, totals.resumed_look),
         _all_waits(totals.waited_steps),
@@ -304,6 +316,14 @@ def told_run(totals: RunTotals) -> list[str]:
         f"{plural(totals.evicted_blocks, 'block')} evicted, {totals.copied_blocks:,} copied on write; at most"
         f" {totals.peak_blocks:,} of {totals.num_blocks:,} in use at once.",
     ]
+    return [*said, _went_back(totals.went_back)] if totals.went_back else said
+
+
+def _went_back(times: Sequence[WentBack]) -> str:
+    how_often = "once" if len(times) == 1 else f"{len(times):,} times"
+    tokens = plural(sum(went.recomputed_tokens for went in times), "token")
+    steps = plural(sum(went.replayed_steps for went in times), "step")
+    return f"The engine went back {how_often}: {tokens} computed again and {steps} run again for it."
 
 
 def rate_words(look: Look) -> str:

@@ -30,6 +30,7 @@ from tests.commands import ROOT, run
 from tests.recorded import DEMO_HEADER, engine_on, header, record_demo, run_demo, writer_on
 from tests.scripted import ScriptedExecutor, spec
 from tests.test_branches import record_three_branches
+from tests.test_branches import recorded as record_branches
 
 GOLDEN = ROOT / "tests" / "golden" / "explain.txt"
 TIME = re.compile(r"\d[\d.,]* (µs|ms|s)\b")
@@ -120,7 +121,7 @@ def test_a_fork_is_told_with_what_it_shares_and_what_was_done_by_hand(tmp_path: 
         lives = explain_run(session).lives
         assert [explain_requests(session, [life.request]) for life in lives] == [[life] for life in lives]
     assert sentences(Session.open(session.path), "2")[:5] == [
-        "Request 2 arrived after step 4: a fork of request 1 from position 12 on with other token, 10 prompt"
+        "Request 2 arrived after step 4: a fork of request 1 from position 12 on with another token, 10 prompt"
         " tokens, at most 12 to generate, greedy.",
         "It was admitted in step 5: 12 of 13 tokens were in the blocks of request 1.",
         "It was preempted in step 6 because a person or a script asked for it. It gave up 1 block with the KV of"
@@ -152,6 +153,37 @@ def test_a_branch_is_told_from_its_parents_steps_on(branches: Path, branch: int)
             assert explain_requests(session, [life.request], branch) == [life]
         history = History(session, branch)
         assert verify(read_inputs(history.events()), session.header, history.events()).reproduced
+
+
+def test_what_going_back_cost_is_told(tmp_path: Path) -> None:
+    """The first rewind finds KV overwritten, the second, exact one runs steps again."""
+    path = tmp_path / "back.wbs"
+    engine, both, timeline = record_branches(path, header(6, block_size=4, token_budget=16))
+    for first in (0, 5):
+        engine.submit(spec(range(first, first + 9), 12))
+    engine.run()
+    engine.rewind(5)
+    engine.run(2)
+    engine.rewind(3, exact=True)
+    engine.run()
+    timeline.close()
+    both.writer.close()
+
+    with Session.open(path) as session:
+        whole = explain_run(session, 1)
+        (went,) = whole.totals.went_back
+        assert went.recomputed_tokens > 0
+        assert told_run(whole.totals)[-1] == (
+            f"The engine went back once: {went.recomputed_tokens} tokens computed again and 0 steps run again"
+            " for it."
+        )
+        (life,) = explain_requests(session, ["1"], 1)
+        assert (
+            f"The engine went back to the end of step 5, with the KV of {went.recomputed_tokens} tokens, of any"
+            " request, to compute again."
+        ) in told(life, harmless_text(session))
+        exact = explain_run(session, 2).totals.went_back
+        assert [(each.step, each.replayed_steps > 0) for each in exact] == [(3, True)]
 
 
 def test_the_latest_branch_is_told_unless_another_is_named(branches: Path) -> None:

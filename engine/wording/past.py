@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from engine import reasons as why_
+from engine.events import Change
 from engine.reasons import FinishDetail, Reason
 from engine.wording.parts import TokenText, made_room, plural, refusal
 from engine.wording.reasons import why
@@ -22,6 +23,15 @@ WAITED: Final[Mapping[str, str]] = {
     "preempted": "just preempted",
 }
 """What a wait was for, by the code of its reason."""
+
+
+CHANGED: Final[Mapping[Change, str]] = {
+    "token": "another token",
+    "params": "other settings",
+    "prompt": "another end of the prompt",
+    "stages": "scaled stages",
+}
+"""What a fork has that its parent had not."""
 
 
 def span(numbers: Sequence[int]) -> str:
@@ -134,4 +144,4 @@ def ended(detail: FinishDetail, need: int, limit: int, message: str) -> str:
     return ENDED[detail] + refusal(need, limit, message)
 
 
-__all__ = ["ENDED", "WAITED", "ended", "match_ended", "preempted_for", "span", "waited_for"]
+__all__ = ["CHANGED", "ENDED", "WAITED", "ended", "match_ended", "preempted_for", "span", "waited_for"]
