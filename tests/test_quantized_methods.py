@@ -20,12 +20,13 @@ from engine.model.linear import Linear
 from engine.model.projection import Place, ProjectionName
 from engine.model.weights import load_decoder
 from engine.option_error import OptionError
+from plugins.quantization.around import Listening
 from plugins.quantization.awq import awq, shared_by_heads
 from plugins.quantization.gptq import gptq
 from plugins.quantization.grid import round_to_nearest
 from plugins.quantization.methods import METHODS, parse_method
 from plugins.quantization.options import PROJECTIONS, AwqOptions, GptqOptions
-from plugins.quantization.statistics import Listening, Statistics, output_error
+from plugins.quantization.statistics import Statistics, output_error
 from tests.bundled import FOLDER, decoder
 from tests.quantized import held_out, logits, perplexity, quantized, weights
 from tests.tiny_models import save_model

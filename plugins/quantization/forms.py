@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from engine.model.projection import Projection
+from plugins.quantization.around import Reordered, Scaled
 from plugins.quantization.grid import Codes, ScaledCodes
-from plugins.quantization.inputs import Reordered, Scaled
 from plugins.quantization.int4 import Int4
 from plugins.quantization.int4_kernel import Int4Kernel, has_kernel
 from plugins.quantization.int8 import Codes8, Int8

@@ -17,9 +17,10 @@ from engine.model.decoder import Decoder
 from engine.model.layer import Layer, Pass
 from engine.model.projection import Place, Projection, ProjectionName
 from engine.model.stage_names import OUTSIDE
+from plugins.quantization.around import Listening
 from plugins.quantization.forms import Form, projection_of
 from plugins.quantization.options import Where
-from plugins.quantization.statistics import Listening, Statistics
+from plugins.quantization.statistics import Statistics
 
 IN_ORDER: tuple[ProjectionName, ...] = ("qkv", "o", "gate_up", "down")
 BATCH_TOKENS = 2048

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from engine.model.projection import Projection
-
 
 @dataclass(slots=True)
 class Statistics:
@@ -34,30 +32,3 @@ class Statistics:
 def output_error(difference: Tensor, gram: Tensor) -> float:
     """Squared error, summed over outputs and rows, of a layer whose weight is off by `difference [out, in]`."""
     return float(((difference @ gram) * difference).sum())
-
-
-@dataclass(slots=True)
-class Listening:
-    """A projection that keeps what it was given last."""
-
-    inner: Projection
-    heard: Tensor | None = None
-
-    @property
-    def kernel(self) -> str:
-        return self.inner.kernel
-
-    @property
-    def bias(self) -> Tensor | None:
-        return self.inner.bias
-
-    @property
-    def nbytes(self) -> int:
-        return self.inner.nbytes
-
-    def dense(self) -> Tensor:
-        return self.inner.dense()
-
-    def __call__(self, x: Tensor) -> Tensor:
-        self.heard = x
-        return self.inner(x)

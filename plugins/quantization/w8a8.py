@@ -78,7 +78,9 @@ def _rounded(x: Tensor, each: Tensor) -> Tensor:
     if x.numel() <= AT_ONCE:
         return (x.float() * each).round_().to(torch.int8)
     rows = max(1, AT_ONCE // x.shape[1])
-    return torch.cat([_rounded(*some) for some in zip(x.split(rows), each.split(rows), strict=True)])
+    return torch.cat(
+        [_rounded(*some) for some in zip(torch.split(x, rows), torch.split(each, rows), strict=True)]
+    )
 
 
 class _Plain:
