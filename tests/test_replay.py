@@ -23,7 +23,7 @@ from sessions.replay_compare import Comparison
 from sessions.replay_difference import Difference
 from tests.bundled import FOLDER, greedy
 from tests.commands import run
-from tests.recorded import engine_on, header
+from tests.recorded import engine_on, header, writer_on
 from tests.scripted import spec
 from tests.test_bookkeeping import requests
 from tests.test_branches import recorded
@@ -342,3 +342,13 @@ def test_a_difference_reads_as_one_line() -> None:
         "step 4, request 1, position 24: token is 8, recorded 7; the recorded candidates' logits differ by up to"
         " 0.125; a near tie"
     )
+
+
+def test_a_run_that_ended_before_its_first_step_has_nothing_to_replay(tmp_path: Path) -> None:
+    path = tmp_path / "run.wbs"
+    writer = writer_on(path, header(14))
+    engine_on(writer, header(14)).submit(spec([1, 2, 3]))
+    writer.close()
+    ran = run("replay", path)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"workbench: {path}: no step was recorded, so there is nothing to replay\n"

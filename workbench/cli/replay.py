@@ -64,6 +64,8 @@ def replay_session(
     with Session.open(path) as session:
         if session.redacted:
             raise CommandError(f"{name}: its text was taken out, and with it what a replay would feed in")
+        if not any(session.last_step(each.branch) for each in session.branches):
+            raise CommandError(f"{name}: no step was recorded, so there is nothing to replay")
         if is_growing(path):
             say(f"{name} is still being recorded, or was cut off: it is compared as far as it is written")
         folder = _folder(session.header, model)
