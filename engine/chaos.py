@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from engine import events as ev
+from engine.drafting import NO_DRAFTS, Drafts
 from engine.overlay import Room
 from engine.params import EngineOptions
 from engine.reasons import ByHand
@@ -41,8 +42,8 @@ class ChaosScheduler(Scheduler):
     def over(self, log: RequestSource) -> ChaosScheduler:
         return ChaosScheduler(self.options, log, self._shareable_prompt, self.seed)
 
-    def plan(self, state: State) -> Plan:
-        return _ChaosPlanning(self, state).run()
+    def plan(self, state: State, drafts: Drafts = NO_DRAFTS) -> Plan:
+        return _ChaosPlanning(self, state, drafts).run()
 
     def dice(self, state: State) -> random.Random:
         """The random numbers of the step after `state`."""
@@ -57,8 +58,8 @@ class ChaosScheduler(Scheduler):
 
 
 class _ChaosPlanning(Planning):
-    def __init__(self, scheduler: ChaosScheduler, state: State) -> None:
-        super().__init__(scheduler, state)
+    def __init__(self, scheduler: ChaosScheduler, state: State, drafts: Drafts) -> None:
+        super().__init__(scheduler, state, drafts)
         self._dice = scheduler.dice(state)
         self._left = round(self._options.token_budget ** self._dice.random())
         self._options = msgspec.structs.replace(self._options, token_budget=self._left)

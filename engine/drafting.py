@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -25,6 +26,17 @@ class Draft(msgspec.Struct, frozen=True, array_like=True):
         """What is used of the drafts of an event."""
         used = event.used
         return Draft(event.drafts[:used], event.q[:used], event.spreads[:used], event.parents[:used])
+
+    @staticmethod
+    def sure(tokens: Sequence[int], parents: Sequence[int] = ()) -> Draft:
+        """Drafts that were not drawn; with `parents` they are a tree."""
+        return Draft(tuple(tokens), (1.0,) * len(tokens), (), tuple(parents))
+
+    @staticmethod
+    def drawn(tokens: Sequence[int], spreads: Sequence[Spread]) -> Draft:
+        """Drafts that follow one another, each drawn from its spread. ValueError where one is not in it."""
+        q = [spread.probs[spread.ids.index(token)] for token, spread in zip(tokens, spreads, strict=True)]
+        return Draft(tuple(tokens), tuple(q), tuple(spreads))
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -51,6 +63,14 @@ def remember(recent: Recent, drafted: int, accepted: int) -> Recent:
     return (*recent[-MOST_RECENT + 1 :], (drafted, accepted))
 
 
-def chain(tokens: Sequence[int]) -> Draft:
-    """Drafts that follow one another and were not drawn."""
-    return Draft(tuple(tokens), (1.0,) * len(tokens))
+class DraftedBy(NamedTuple):
+    """The drafts of one request, and the plugin that made them."""
+
+    method: str
+    draft: Draft
+
+
+Drafts = Mapping[str, DraftedBy]
+"""What was drafted for the next step, by request."""
+
+NO_DRAFTS: Drafts = {}

@@ -14,9 +14,10 @@ from typing import TypeVar
 from engine import events as ev
 from engine.books import Begun, Emit
 from engine.commit import cache_full_blocks
+from engine.drafting import NO_DRAFTS, Drafts
+from engine.drafting_requests import draft_requests
 from engine.endings import MakeStopStrings
 from engine.execution import NO_DETAILS, DetailsOf, Executor, Forward, Job, Limits, Looking, Outcome, Point
-from engine.forced import Forced
 from engine.intake import RefusedError
 from engine.jobs import JobMaker
 from engine.keeping import drop, kv_of
@@ -28,6 +29,7 @@ from engine.rewinding import Rewinder, Rewound
 from engine.scheduler import Plan, Scheduler
 from engine.sink import Sink
 from engine.state import Request, RequestState, State
+from engine.taking import Taking, captured_of, details_of
 from engine.timeline import Past, Timeline
 
 __all__ = ["Begun", "Engine", "MakeStopStrings", "RefusedError", "Sink", "Step", "StepFailedError"]
@@ -51,7 +53,7 @@ class Step:
     details: DetailsOf
 
 
-class Engine(Forced):
+class Engine(Taking):
     """Continuous batching over a paged KV cache with prefix sharing, one step at a time."""
 
     def __init__(
@@ -176,7 +178,8 @@ class Engine(Forced):
         self._between_steps()
         started = time.time_ns()
         clock = time.perf_counter_ns()
-        plan = self._plan()
+        drafts = self._drafts()
+        plan = self._plan(drafts)
         for event in plan.events:
             self._apply(event)
         self._record(plan.events)
@@ -184,11 +187,24 @@ class Engine(Forced):
         self.begun = Begun(plan, job, started, time.perf_counter_ns() - clock)
         return self.begun
 
-    def _plan(self) -> Plan:
+    def _drafts(self) -> Drafts:
+        """What is drafted for the next step; nothing, from here on, where that fails."""
+        drafter = self.plugs.drafts
+        if drafter is None:
+            return NO_DRAFTS
+        limits, budget, seed = self.limits, self.options.token_budget, self.options.seed
+        asked = list(draft_requests(self.state, self.tokens, budget, limits.max_context, seed))
+        try:
+            return drafter.propose(asked, limits.vocab_size) if asked else NO_DRAFTS
+        except PluginFailedError as failure:
+            self.disable_plugin(failure)
+            return NO_DRAFTS
+
+    def _plan(self, drafts: Drafts) -> Plan:
         """The next step's plan; made anew without a plugin that fails at it."""
         while True:
             try:
-                return self.scheduler.plan(self.state)
+                return self.scheduler.plan(self.state, drafts)
             except PluginFailedError as failure:
                 if failure.plugin in self.plugs.disabled:
                     raise
@@ -199,14 +215,6 @@ class Engine(Forced):
         self._between_steps()
         self.plugs.disable(failure)
         self._say(ev.PluginDisabled, **self._disabled(failure))
-
-    def _disabled(self, failure: PluginFailedError) -> dict[str, object]:
-        plugin = failure.plugin
-        return {
-            "plugin": plugin, "hook": failure.hook, "why": failure.why, "message": failure.message,
-            "policy": self.plugs.policy_after(plugin, self.state.policy),
-            "eviction": self.plugs.eviction_after(plugin, self.state.evictable.policy.name),
-        }  # fmt: skip
 
     def enter(self, begun: Begun) -> Forward | None:
         """Stand before the first stage of the forward pass; None when nothing runs in this step."""
@@ -254,11 +262,14 @@ class Engine(Forced):
         clock = time.perf_counter_ns()
         results: list[ev.Event] = []
         emit = self._emitter(results)
+        answers = self._answers(job, outcome)
         if plan.batch:
-            emit(self._event(ev.Computed, batch=plan.batch))
-            self._settle(plan, outcome, emit)
-            self._process(job, outcome, emit)
-            self._take_tokens(job, outcome, emit)
+            self._accept(answers, outcome, emit)
+            batch = self._true_batch(plan.batch, answers)
+            emit(self._event(ev.Computed, batch=batch))
+            self._settle(batch, outcome, emit)
+            self._give_back(answers, emit)
+            self._take_last(answers, outcome, emit)
         emit(
             self._event(
                 ev.StepCommitted, tokens=sum(work.tokens for work in plan.batch), started_ns=started_ns,
@@ -267,16 +278,17 @@ class Engine(Forced):
             )
         )  # fmt: skip
         self._note_time()
+        details = details_of(answers, outcome)
         if self._sink is not None:
             if outcome.captured:
-                branch = self.state.branch
-                self._sink.capture([taken.of_step(branch, plan.step) for taken in outcome.captured])
-            self._sink.commit(results, outcome.details)
-        return Step(plan.step, plan, results, outcome.details)
+                captured, branch = captured_of(answers, outcome.captured), self.state.branch
+                self._sink.capture([taken.of_step(branch, plan.step) for taken in captured])
+            self._sink.commit(results, details)
+        return Step(plan.step, plan, results, details)
 
-    def _settle(self, plan: Plan, outcome: Outcome, emit: Emit) -> None:
+    def _settle(self, batch: Sequence[ev.Work], outcome: Outcome, emit: Emit) -> None:
         """Full blocks enter the tree; requests whose prompt is computed run, and so do their samples."""
-        for work in plan.batch:
+        for work in batch:
             request = self.state.requests[work.request]
             if self.scheduler.may_share(request):
                 cache_full_blocks(self.state, self.tokens, request, work.start, emit)
@@ -302,21 +314,6 @@ class Engine(Forced):
             return
         if found is not None:
             drop(self.state, request, found, policy.name, emit)
-
-    def _process(self, job: Job, outcome: Outcome, emit: Emit) -> None:
-        """Say what logits processors did before tokens were chosen."""
-        for choice, each in zip(job.choices, outcome.processing, strict=bool(outcome.processing)):
-            where = {"request": choice.request, "position": self.state.requests[choice.request].num_tokens}
-            for done in each.done:
-                emit(self._event(ev.LogitsChanged, **where, plugin=done.plugin, change=done.change))
-            for failure in each.failed:
-                emit(self._event(ev.PluginDisabled, **where | self._disabled(failure)))
-
-    def _take_tokens(self, job: Job, outcome: Outcome, emit: Emit) -> None:
-        for choice, token, draw in zip(job.choices, outcome.tokens, outcome.draws, strict=True):
-            request = self.state.requests[choice.request]
-            emit(self._event(ev.Token, request=request.id, position=request.num_tokens, token=token, draw=draw))
-            self._end_if_complete(request, token, emit)
 
     def _to_end(self, plan: Plan, error: Exception) -> tuple[str, ...]:
         """Whom `error` ends: the request of the batch that it names, or else those that fail again."""

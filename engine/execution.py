@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -51,6 +51,23 @@ class NoDetails:
 
 
 NO_DETAILS = NoDetails()
+
+
+@dataclass(frozen=True, slots=True)
+class PickedDetails:
+    """Those of some tokens of `whole`, in the order of `picked`."""
+
+    whole: DetailsOf
+    picked: Sequence[int]
+
+    @property
+    def logits(self) -> npt.NDArray[np.float32] | None:
+        """[tokens, vocab]"""
+        return None if self.whole.logits is None else self.whole.logits[list(self.picked)]
+
+    def __call__(self) -> Sequence[TokenDetails]:
+        details = self.whole()
+        return [details[at] for at in self.picked]
 
 
 RecordedProcessing = Mapping[tuple[str, int], tuple[Processed, ...]]
@@ -154,6 +171,16 @@ class Outcome:
     processing: Sequence[Processing] = ()
     checked: Mapping[str, Checked] = field(default_factory=dict)
     weighed: Sequence[Weighing] = ()
+
+
+def tokens_by_request(job: Job, outcome: Outcome) -> dict[str, Iterator[int]]:
+    """The tokens that answer each choice of `job`."""
+    tokens = iter(outcome.tokens)
+    counts = {each.request: outcome.checked.get(each.request) for each in job.choices}
+    return {
+        request: iter([next(tokens) for _ in range(1 if checked is None else len(checked.tokens))])
+        for request, checked in counts.items()
+    }
 
 
 @dataclass(frozen=True, slots=True, eq=False)

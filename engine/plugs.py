@@ -15,6 +15,7 @@ import msgspec
 
 from engine import admission
 from engine.changed_logits import Changed, Processed
+from engine.drafts import GuardedDrafter
 from engine.events import PluginDisabled
 from engine.kv import eviction
 from engine.kv.blocks import Blocks
@@ -95,11 +96,17 @@ class Plugs:
     transform: tuple[str, WeightTransform] | None = None
     store: tuple[str, KVStore] | None = None
     kv_policy: GuardedKVPolicy | None = None
+    drafter: GuardedDrafter | None = None
     disabled: dict[str, PluginFailedError] = field(default_factory=dict)
     expected: dict[tuple[str, str, int], PluginDisabled] = field(default_factory=dict)
     """Failures of processors that a record has and its replay repeats, by plugin, request and position."""
 
     when_disabled: Callable[[PluginFailedError], None] | None = None  # told once of each
+
+    @property
+    def drafts(self) -> GuardedDrafter | None:
+        """Who drafts: None where nobody does, or not any more."""
+        return None if self.drafter is None or self.drafter.plugin in self.disabled else self.drafter
 
     def disable(self, failure: PluginFailedError) -> None:
         """Ask the plugin no more."""

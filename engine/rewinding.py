@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from engine import events as ev
-from engine.execution import Executor, Outcome, recorded_processing
+from engine.execution import Executor, Outcome, recorded_processing, tokens_by_request
 from engine.jobs import JobMaker
 from engine.option_error import OptionError
 from engine.params import EngineOptions
@@ -168,15 +168,15 @@ class Rewinder:
 
     def _run_step(self, past: Past, events: list[ev.Event]) -> None:
         failed = any(isinstance(event, ev.StepFailed) for event in events)
-        chosen: Iterator[int] = iter(())
+        chosen: dict[str, Iterator[int]] = {}
         for index, event in enumerate(events):
             past.state.apply(event)
             past.tokens.apply(event)
             if isinstance(event, ev.Scheduled) and not failed:
                 job = JobMaker(past.state, past.tokens).job(events[:index], event.batch)
                 outcome: Outcome = self._executor.execute(replace(job, processing=recorded_processing(events)))
-                chosen = iter(outcome.tokens)
-            elif isinstance(event, ev.Token) and next(chosen) != event.token:
+                chosen = tokens_by_request(job, outcome)
+            elif isinstance(event, ev.Token) and next(chosen[event.request]) != event.token:
                 raise ReplayedDifferentlyError(
                     f"step {event.step} was run again and chose another token for request {event.request}"
                     f" at position {event.position}: this is not the machine, or the model, of the record"

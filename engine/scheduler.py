@@ -3,6 +3,7 @@
 A plan is the list of events that make it true. Order of service is priority, then arrival:
 
     1. running requests decode one token each; short of blocks, the last-come request is preempted
+       and verify what was drafted for them, as far as that costs nobody anything
     2. prefills under way compute their next chunk
     3. preempted and waiting requests are admitted until the first that does not fit
 
@@ -18,6 +19,7 @@ from itertools import chain, groupby, islice
 
 from engine import events as ev
 from engine.admission import MOST_COMPARED, Waits, policy_named
+from engine.drafting import NO_DRAFTS, DraftedBy, Drafts
 from engine.kv.holes import HOLE
 from engine.kv.prefix import Match, match, no_cache
 from engine.kv.radix import chain_hashes
@@ -62,9 +64,9 @@ class Scheduler:
         """The same scheduler for a run whose tokens are in `log`."""
         return type(self)(self.options, log, self._shareable_prompt)
 
-    def plan(self, state: State) -> Plan:
-        """The next step from `state`; an empty batch when nothing can run."""
-        return Planning(self, state).run()
+    def plan(self, state: State, drafts: Drafts = NO_DRAFTS) -> Plan:
+        """The next step from `state`, with what was drafted for it; an empty batch when nothing can run."""
+        return Planning(self, state, drafts).run()
 
     def hashes_of(self, request: Request, block_size: int) -> list[int]:
         """Chained hashes of the full blocks of the request's tokens, kept until it is forgotten."""
@@ -134,8 +136,9 @@ class _HeadStart:
 class Planning:
     """One plan in the making."""
 
-    def __init__(self, scheduler: Scheduler, state: State) -> None:
+    def __init__(self, scheduler: Scheduler, state: State, drafts: Drafts = NO_DRAFTS) -> None:
         self._scheduler = scheduler
+        self._drafts = drafts
         self._options = scheduler.options
         self._state = state
         self._overlay = Overlay(state)
@@ -150,6 +153,7 @@ class Planning:
         for request in list(self._running.values()):
             if request.state is RequestState.RUNNING and request.id in self._running:
                 self._decode(request)
+        self._verify()
         for request in list(self._running.values()):
             if request.state is RequestState.PREFILLING and request.id in self._running:
                 self._continue(request)
@@ -233,6 +237,44 @@ class Planning:
         source = request.table[index]
         self._overlay.release((source,))
         self._emit(ev.Copied, request=request.id, index=index, source=source, block=room.blocks[0], tokens=used)
+
+    # -- drafts --------------------------------------------------------------------------------------
+
+    def _verify(self) -> None:
+        """Whoever decodes verifies its drafts with it, as far as budget and blocks go that no decode needs."""
+        for at, work in enumerate(self._batch if self._drafts else ()):
+            draft = self._drafts.get(work.request)
+            if draft is not None:
+                used = self._take_drafts(self._running[work.request], draft)
+                if used:
+                    self._batch[at] = ev.Work(work.request, "verify", work.start, 1 + used)
+
+    def _take_drafts(self, request: Request, drafted: DraftedBy) -> int:
+        """Give `request` room for its drafts; how many are verified. Nobody is preempted for them."""
+        draft, size = drafted.draft, self._state.blocks.block_size
+        used = len(draft)
+        cut: ev.CutReason | None = None
+        if used > self._left:
+            used, cut = self._left, self._budget_spent(used)
+        held = max(len(request.table), request.computed // size + 1)
+        need = max(0, blocks_for(request.num_tokens + used, size) - held)
+        room = self._overlay.find(need)
+        if isinstance(room, Short):
+            cut = NoFreeBlocks(need, room.free, room.evictable)
+            need = room.free + room.evictable
+            used = (held + need) * size - request.num_tokens
+            room = self._overlay.find(need)
+        assert isinstance(room, Room)
+        self._emit(
+            ev.Drafted, request=request.id, position=request.num_tokens, method=drafted.method,
+            drafts=draft.tokens, q=draft.q, spreads=draft.spreads, parents=draft.parents, used=used, cut=cut,
+        )  # fmt: skip
+        if need:
+            self._evict(room.victims, request.id)
+            self._overlay.take(room, request.id)
+            self._emit(ev.Allocated, request=request.id, index=held, blocks=room.blocks)
+        self._left -= used
+        return used
 
     # -- prefill -------------------------------------------------------------------------------------
 

@@ -27,8 +27,13 @@ class StopStrings(Protocol):
         ...
 
 
-def stop_after(request: Request, token: int, limits: Limits, strings: StopStrings | None) -> Stop | None:
-    """Whether `token`, just chosen and counted in `request.num_tokens`, ends its output."""
+def stop_after(
+    request: Request, token: int, limits: Limits, strings: StopStrings | None, uncounted: int = 0
+) -> Stop | None:
+    """Whether `token`, just chosen, ends the output of `request`.
+
+    The latest `uncounted` tokens, it among them, are not counted in `request.num_tokens`.
+    """
     params = request.params
     if token in limits.eos_ids and not params.ignore_eos:
         return Stop("stop", "eos")
@@ -36,8 +41,8 @@ def stop_after(request: Request, token: int, limits: Limits, strings: StopString
         return Stop("stop", "stop_id")
     if strings is not None and (found := strings.push(token)) is not None:
         return Stop("stop", "stop_string", found)
-    if request.num_tokens >= limits.max_context:
+    if request.num_tokens + uncounted >= limits.max_context:
         return Stop("length", "context")
-    if request.output_tokens >= params.max_tokens:
+    if request.output_tokens + uncounted >= params.max_tokens:
         return Stop("length", "max_tokens")
     return None

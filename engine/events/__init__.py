@@ -7,6 +7,7 @@ carries the number of the step before it. Fields, units and examples: `docs/even
 from __future__ import annotations
 
 from engine.events.base import SCHEMA_VERSION, Event, request_in, type_of
+from engine.events.beams import BeamsChosen, BeamsEnded, Candidate, Fate, Hypothesis, SearchEnd
 from engine.events.blocks import (
     BY_HAND,
     Allocated,
@@ -19,7 +20,7 @@ from engine.events.blocks import (
     Split,
 )
 from engine.events.codec import AnyEvent, decode, decode_lines, encode, encode_lines
-from engine.events.drafts import Drafted, GivenBack, Residual, Spread, Verdict, VerdictName, Verified
+from engine.events.drafts import CutReason, Drafted, GivenBack, Residual, Spread, Verdict, VerdictName, Verified
 from engine.events.keeping import Dropped, Uncached, Weighed
 from engine.events.plugins import LogitsChanged, PluginDisabled
 from engine.events.requests import (
@@ -53,18 +54,24 @@ __all__ = [
     "Admitted",
     "Allocated",
     "AnyEvent",
+    "BeamsChosen",
+    "BeamsEnded",
     "Branched",
     "Cached",
+    "Candidate",
     "Change",
     "Computed",
     "Copied",
+    "CutReason",
     "Drafted",
     "Dropped",
     "Event",
     "Evicted",
+    "Fate",
     "Finished",
     "Forked",
     "GivenBack",
+    "Hypothesis",
     "Inherited",
     "KeptPrivate",
     "LogitsChanged",
@@ -75,6 +82,7 @@ __all__ = [
     "PrefixMatched",
     "Residual",
     "Scheduled",
+    "SearchEnd",
     "Shared",
     "Split",
     "Spread",
