@@ -210,6 +210,15 @@ def test_numbers_that_no_session_can_hold_are_refused(tmp_path: Path) -> None:
         assert_refused(run("record", "--workload", workload, "-o", tmp_path / "run.wbs"), "64 bits")
 
 
+@pytest.mark.parametrize("command", [("explain",), ("sessions", "show"), ("replay",)])
+def test_an_empty_name_is_no_session(command: tuple[str, ...]) -> None:
+    assert_refused(run(*command, ""), "the session's name is empty")
+
+
+def test_an_empty_name_is_no_model() -> None:
+    assert_refused(run("record", "", "--prompt", "x"), "the model's name is empty")
+
+
 def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
     output = tmp_path / "run.wbs"
     output.write_text("mine")

@@ -283,8 +283,11 @@ def test_transformers_is_spoken_of_by_positions(together: Path, capsys: pytest.C
         ({"reference": "transformers", "logits": True}, "--logits runs two sessions again"),
         ({"b": "SELF", "pairs": ["1"]}, "--pair is '1'"),
         ({"b": "SELF", "pairs": ["1:9"]}, "has no request 9"),
-        ({"b": "SELF", "at": "9:1"}, "--at is '9:1'"),
-        ({"b": "SELF", "at": "1:x"}, "--at is '1:x'"),
+        ({"b": "SELF", "at": "9:1"}, "--at is '9:1': the requests of A that are compared are 1, 2, 3"),
+        ({"b": "SELF", "at": "1:x"}, "--at is '1:x': write a request of A and a position"),
+        ({"b": "SELF", "at": "1:" + "9" * 5000}, "write a request of A and a position"),
+        ({"b": "SELF", "at": "1:9999"}, "--at is '1:9999': request 1 of A chose tokens at positions 16 to 25"),
+        ({"b": "SELF", "at": "1:2"}, "--at is '1:2': request 1 of A chose tokens at positions 16 to 25"),
         (
             {"b": "SELF", "at": "1:20", "model": "tiny-python-draft"},
             "its hashes are those of none of the sessions",

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from workbench.cli.diff_reference import Transformers
 
 
+MOST_NAMED = 8  # of the requests that --at could have meant
+MOST_DIGITS = 9  # of a position
+
+
 @dataclass(frozen=True, slots=True)
 class DiffOrder:
     """What to compare: A with `b` or `reference`. `at` asks for the stages of one choice, `REQUEST:POSITION`."""
@@ -171,13 +175,24 @@ def _search_reference(a: Side, other: Transformers, at: tuple[PairDifference, in
 def _at(order: DiffOrder, a: Side, found: Sequence[PairDifference]) -> tuple[PairDifference, int] | None:
     """Whose stages to search: what was asked for, or the first differing token of the run."""
     if order.at is not None:
-        request, _, position = order.at.partition(":")
-        pair = next((pair for pair in found if pair.a == request), None)
-        if pair is None or not position.isdecimal():
-            raise CommandError(f"--at is {order.at!r}: write a request of A and a position, as in 3:161")
-        return pair, int(position)
+        return _asked_for(order.at, a, found)
     first = _first_pair(a, found)
     return None if first is None or first.first is None else (first, first.first.position)
+
+
+def _asked_for(at: str, a: Side, found: Sequence[PairDifference]) -> tuple[PairDifference, int]:
+    request, _, position = at.partition(":")
+    if not (position.isascii() and position.isdecimal()) or len(position) > MOST_DIGITS:
+        raise CommandError(f"--at is {at!r}: write a request of A and a position, as in 3:161")
+    pair = next((pair for pair in found if pair.a == request), None)
+    if pair is None:
+        compared = ", ".join(pair.a for pair in found[:MOST_NAMED]) + (" …" if len(found) > MOST_NAMED else "")
+        raise CommandError(f"--at is {at!r}: the requests of A that are compared are {compared}")
+    first, last = a.prompt_tokens(request), len(a.ids(request)) - 1
+    if not first <= int(position) <= last:
+        chose = f"chose tokens at positions {first} to {last}" if first <= last else "chose no token"
+        raise CommandError(f"--at is {at!r}: request {request} of A {chose}")
+    return pair, int(position)
 
 
 def _first_pair(a: Side, found: Sequence[PairDifference]) -> PairDifference | None:

@@ -53,6 +53,8 @@ def cached_models() -> Iterator[FoundModel]:
 
 def resolve_model(name: str) -> Path:
     """The folder that `name` means: a path, a bundled model, or a repository in the cache."""
+    if not name:
+        raise CommandError("the model's name is empty: give a folder, or a name that `models ls` lists")
     path = Path(name).expanduser()
     if path.is_dir():
         return path

@@ -10,6 +10,8 @@ from workbench.cli.errors import CommandError
 
 def resolve_session(name: str) -> Path:
     """The file `name`, or the session of that name in the user's folder."""
+    if not name:
+        raise CommandError("the session's name is empty: give a session file, or a name that `sessions ls` lists")
     path = Path(name).expanduser()
     if path.is_file():
         return path
