@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from engine.beams import Search
 from engine.drafting import Draft, Recent
 from engine.events import Work
 from engine.ids import request_code
@@ -65,6 +66,9 @@ class _RequestRow(msgspec.Struct, frozen=True, array_like=True):
     weights: dict[int, float] = {}
     draft: Draft | None = None
     recent: Recent = ()
+    search: str | None = None
+    score: float = 0.0
+    line: int | None = None
 
 
 class _Scalars(msgspec.Struct, frozen=True):
@@ -83,6 +87,7 @@ class _Scalars(msgspec.Struct, frozen=True):
     totals: Totals
     batch: tuple[Work, ...]
     policy: str = ""  # keyframes of the first version do not say it: it was the run's all along
+    searches: tuple[Search, ...] = ()
 
 
 def pack(state: State) -> Columns:
@@ -109,6 +114,7 @@ def _scalars(state: State) -> _Scalars:
         state.blocks.num_blocks, state.blocks.block_size, state.evictable.policy.name, state.branch, state.step,
         state.next_request, state.next_arrival, state.tree.next_id, state.blocks.cached, state.blocks.owned,
         state.blocks.taken, state.tree.ghosts.forgotten, state.totals, state.batch, state.policy,
+        tuple(state.searches.values()),
     )  # fmt: skip
 
 
@@ -156,6 +162,7 @@ def _unpack(columns: Mapping[str, bytes]) -> State:
     state.branch, state.step = scalars.branch, scalars.step
     state.next_request, state.next_arrival = scalars.next_request, scalars.next_arrival
     state.totals, state.batch = scalars.totals, scalars.batch
+    state.searches = {search.id: search for search in scalars.searches}
     return state
 
 

@@ -15,6 +15,7 @@ from engine.interventions import Scale
 from engine.option_error import OptionError as OptionError
 
 MIB = 1 << 20
+MOST_BEAMS = 64
 _INT32 = 1 << 31
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _INT64 = 1 << 63
@@ -23,6 +24,7 @@ Policy = str
 """The name of a scheduling policy, of the engine or of a plugin."""
 Eviction = str
 """The name of an eviction policy, of the engine or of a plugin."""
+EarlyStopping = bool | Literal["never"]
 DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -45,6 +47,9 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
     Penalties follow transformers' processors (repetition) and OpenAI's definition over the output
     tokens (presence, frequency). `temperature` 0 is greedy; `top_k` 0, `top_p` 1 and `min_p` 0 are off.
     `adapter` names the one that it runs with, "" none. Requests of different `salt` share no cached prefix.
+    With more than one of `beams` it is a beam search (`engine.beams`): `length_penalty` is the power of the
+    length that its outputs' scores are divided by; `early_stopping` ends it with as many outputs as there are
+    beams, and "never" only where no longer output could be better.
     """
 
     max_tokens: int = 64
@@ -62,6 +67,9 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
     ignore_eos: bool = False
     adapter: str = ""
     salt: str = ""
+    beams: int = 1
+    length_penalty: float = 1.0
+    early_stopping: EarlyStopping = False
 
     def __post_init__(self) -> None:
         _require(self.max_tokens >= 1, "max_tokens", self.max_tokens, "it must be at least 1")
@@ -84,7 +92,18 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.adapter:
             named = bool(ADAPTER_NAME.fullmatch(self.adapter))
             _require(named, "adapter", self.adapter, "it must be a name: letters, digits, -, _ and .")
+        self._check_search()
         _require(len(self.salt) <= 256, "salt", self.salt, "it must have at most 256 characters")
+
+    def _check_search(self) -> None:
+        _require(1 <= self.beams <= MOST_BEAMS, "beams", self.beams, f"it must be between 1 and {MOST_BEAMS}")
+        _require(
+            math.isfinite(self.length_penalty) and abs(self.length_penalty) <= 100, "length_penalty",
+            self.length_penalty, "it must be between -100 and 100",
+        )  # fmt: skip
+        if self.beams > 1:
+            _require(self.greedy, "temperature", self.temperature, f"with {self.beams} beams it must be 0")
+            _require(not self.stop, "stop", self.stop, f"with {self.beams} beams use stop_ids")
 
     @property
     def greedy(self) -> bool:
@@ -108,6 +127,10 @@ class RequestSpec(msgspec.Struct, frozen=True):
             _require(0 <= token < _INT32, "prompt", token, "it is no token id")
         _fits_64_bits("priority", self.priority)
         _require(1 <= self.n <= 64, "n", self.n, "it must be between 1 and 64")
+        _require(
+            self.n == 1 or self.params.beams == 1, "n", self.n,
+            f"with {self.params.beams} beams it must be 1: a search returns its best outputs",
+        )  # fmt: skip
 
 
 class ForkSpec(msgspec.Struct, frozen=True):

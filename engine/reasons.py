@@ -52,6 +52,12 @@ class AwaitsPrefill(Reason, frozen=True, tag="awaits_prefill"):
     request: str
 
 
+class AwaitsBeams(Reason, frozen=True, tag="awaits_beams"):
+    """The beams of a search go on together, and beam `request` cannot yet."""
+
+    request: str
+
+
 class AfterPreemption(Reason, frozen=True, tag="after_preemption"):
     """Nothing is admitted in a step that had to preempt (`victim`)."""
 
@@ -69,6 +75,7 @@ WaitReason: TypeAlias = (
     | MaxRunning
     | BehindOlder
     | AwaitsPrefill
+    | AwaitsBeams
     | AfterPreemption
     | RolledBack
 )
@@ -202,6 +209,7 @@ FinishDetail = Literal[
     "does_not_fit",
     "step_failed",
     "no_adapter",
+    "beam_dropped",
 ]
 REFUSALS: tuple[FinishDetail, ...] = ("does_not_fit", "no_adapter")
 """Ends of requests that could never run, as their `message` says."""

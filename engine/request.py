@@ -45,6 +45,9 @@ class Request:
     weights: dict[int, float] = field(default_factory=dict)  # attention of its rows so far, by table index
     draft: Draft | None = None  # what the step under way verifies
     recent: Recent = ()
+    search: str | None = None  # the request that its beam search began with
+    score: float = 0.0  # of a beam: the sum of its output's log-probabilities
+    line: int | None = None  # of a beam: the arrival of that request, where all beams stand in line
     preemptions: int = 0
     failures: int = 0  # failed steps since its latest token
     wait: WaitReason | None = None  # why it was not scheduled, None when it was
@@ -63,6 +66,11 @@ class Request:
         return self.num_tokens - self.computed
 
     @property
+    def held_back(self) -> int:
+        """Positions that its prefill leaves: beams compute their newest tokens together."""
+        return int(self.search is not None and self.output_tokens > 0)
+
+    @property
     def held_blocks(self) -> list[int]:
         """The blocks of `table`, without the holes that a KV policy left."""
         return held(self.table) if self.dropped else self.table
@@ -70,7 +78,7 @@ class Request:
     @property
     def own_from(self) -> int | None:
         """From this position on its KV is its own: stages are scaled, or blocks before it were dropped."""
-        starts = [*self.dropped.values(), *(() if self.pure_tokens is None else (self.pure_tokens,))]
+        starts = [*(() if self.pure_tokens is None else (self.pure_tokens,))]
         return min(starts, default=None)
 
     def pure_blocks(self, block_size: int) -> int | None:
@@ -80,5 +88,5 @@ class Request:
 
     @property
     def rank(self) -> tuple[int, int]:
-        """Order of service: higher priority first, then arrival."""
-        return (-self.priority, self.arrival)
+        """Order of service: higher priority first, then arrival; beams where their search arrived."""
+        return (-self.priority, self.arrival if self.line is None else self.line)

@@ -13,6 +13,7 @@ from copy import copy
 from dataclasses import dataclass
 
 from engine import events as ev
+from engine.beams import Search
 from engine.folding import APPLY
 from engine.ids import sibling_ids
 from engine.kv.blocks import NO_NODE, Blocks
@@ -58,6 +59,7 @@ class State:
         self.running: dict[str, Request] = {}  # PREFILLING and RUNNING
         self.batch: tuple[ev.Work, ...] = ()  # scheduled and not yet committed
         self.fronts: dict[str, None] = {}  # waiting requests that no one is said to be in front of
+        self.searches: dict[str, Search] = {}  # beam searches by the request they began with
         self.next_request = 1
         self.next_arrival = 0
         self.totals = Totals()
@@ -75,6 +77,7 @@ class State:
         twin.evictable = EvictionOrder(twin.tree, twin.blocks, self.evictable.policy)
         twin.requests = {id_: request.copy() for id_, request in self.requests.items()}
         twin.waiting, twin.fronts = self.waiting.copy(), self.fronts.copy()
+        twin.searches = self.searches.copy()
         twin.running = {id_: twin.requests[id_] for id_ in self.running}
         twin.totals = copy(self.totals)
         return twin
@@ -94,6 +97,10 @@ class State:
             return []
         siblings = map(self.requests.get, sibling_ids(request.id, request.samples))
         return [other for other in siblings if other is not None and other.leader == request.id]
+
+    def beams_of(self, search: str) -> list[Request]:
+        """The live beams of a search, in the order they came."""
+        return [request for request in self.requests.values() if request.search == search]
 
     def roll_back(self, ended: Sequence[str] = (), *, failed: bool = True) -> None:
         """Undo what a step without commit could have written: its requests wait again, or end.
@@ -158,6 +165,8 @@ class State:
         """`request` is over: the first sample that waited for its prefill does its own."""
         del self.requests[request.id]
         self.totals.finished += 1
+        if request.search is not None and not self.beams_of(request.search):
+            del self.searches[request.search]
         heirs = self.heirs(request)
         for heir in heirs:
             heir.leader = None if heir is heirs[0] else heirs[0].id

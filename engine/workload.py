@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from engine.params import ForkSpec, OptionError, RequestSpec, SamplingParams
+from engine.params import EarlyStopping, ForkSpec, OptionError, RequestSpec, SamplingParams
 from engine.protocol import ForkText, RequestText
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ignore_eos: bool | msgspec.UnsetType = msgspec.UNSET
     adapter: str | msgspec.UnsetType = msgspec.UNSET
     salt: str | msgspec.UnsetType = msgspec.UNSET
+    beams: int | msgspec.UnsetType = msgspec.UNSET
+    length_penalty: float | msgspec.UnsetType = msgspec.UNSET
+    early_stopping: EarlyStopping | msgspec.UnsetType = msgspec.UNSET
     n: int | msgspec.UnsetType = msgspec.UNSET
     priority: int = 0
     arrival_step: int = 0

@@ -25,6 +25,7 @@ REASONS = {
     re.MaxRunning(need=1, running=8, limit=8): "8 of at most 8 requests run already",
     re.MaxRunning(need=4, running=6, limit=8): "needs 4 places, and 6 of at most 8 requests run already",
     re.BehindOlder(): "a request before it in line has not been admitted",
+    re.AwaitsBeams("7"): "the beams of its search go on together, and 7 cannot yet",
     re.AwaitsPrefill("3.0"): "it starts on the blocks of 3.0 once that has prefilled",
     re.AfterPreemption("4"): "nothing is admitted in a step that had to preempt (4)",
     re.RolledBack(): "its step failed, and what that could have written was dropped",
@@ -75,6 +76,19 @@ SUBMITTED = ev.Submitted(
 )
 
 EVENTS = {
+    ev.BeamsChosen(
+        request="9", position=21, hypotheses=(),
+        candidates=(
+            ev.Candidate("9", 7, -0.25, -0.25, "goes_on", "9"), ev.Candidate("9", 2, -1.5, -1.5, "ended", "11"),
+            ev.Candidate("10", 4, -1.0, -4.5, "passed_over"),
+        ), **AT,
+    ): (
+        "search 9: of 3 continuations at position 21, 9 goes on with '<7>' (-0.250),"
+        " 11 (from 9) ends with '<2>' (-1.500)"
+    ),
+    ev.BeamsEnded(request="9", why="enough", best=(ev.Hypothesis("9", -0.75), ev.Hypothesis("11", -1.5)), **AT): (
+        "search 9 is over: as many outputs have ended as there are beams; best first: 9 (-0.7500), 11 (-1.5000)"
+    ),
     ev.Waiting(request="5", reason=ROOM, **AT): "request 5 waits: needs 12 blocks, 9 free + 2 evictable",
     ev.PrefixMatched(request="2", blocks=(3, 4), tokens=32, looked_up=40, end=re.NeverComputed(32), **AT): (
         "request 2 finds 32 of 40 tokens cached in 2 blocks (3–4): nothing cached continues the prompt at"

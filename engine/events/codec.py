@@ -8,6 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from engine.events.base import Event
+from engine.events.beams import BeamsChosen, BeamsEnded
 from engine.events.blocks import Allocated, Cached, Copied, Evicted, Inherited, KeptPrivate, PrefixMatched, Split
 from engine.events.drafts import Drafted, GivenBack, Verified
 from engine.events.keeping import Dropped, Uncached, Weighed
@@ -51,6 +52,8 @@ AnyEvent: TypeAlias = (
     | Drafted
     | Verified
     | GivenBack
+    | BeamsChosen
+    | BeamsEnded
     | Started
     | Shared
     | Token

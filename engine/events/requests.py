@@ -9,7 +9,7 @@ from engine.interventions import Intervened
 from engine.params import SamplingParams
 from engine.reasons import FinishDetail, FinishReason, PreemptReason, WaitReason
 
-Change = Literal["token", "params", "prompt", "stages"]
+Change = Literal["token", "params", "prompt", "stages", "beam"]
 
 
 class Submitted(Event, frozen=True):
@@ -29,7 +29,8 @@ class Forked(Event, frozen=True):
     """A request arrived that goes on from position `at_position` of `parent` with something changed.
 
     Its tokens are the parent's before that position and `appended`; `prompt_tokens` of them are prompt.
-    `intervened` are stages that are scaled for it, `changed` names what differs from the parent.
+    `intervened` are stages that are scaled for it, `changed` names what differs from the parent. A beam names the
+    request that its `search` began with.
     """
 
     request: str
@@ -43,6 +44,7 @@ class Forked(Event, frozen=True):
     params: SamplingParams
     changed: tuple[Change, ...]
     intervened: Intervened | None = None
+    search: str | None = None
 
 
 class Waiting(Event, frozen=True):

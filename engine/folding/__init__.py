@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine import events as ev
-from engine.folding import blocks, drafts, keeping, plugins, requests, steps
+from engine.folding import beams, blocks, drafts, keeping, plugins, requests, steps
 
 if TYPE_CHECKING:
     from engine.state import State
@@ -18,6 +18,7 @@ APPLY: Mapping[type[ev.Event], Callable[[State, Any], None]] = {
     **plugins.APPLY,
     **drafts.APPLY,
     **keeping.APPLY,
+    **beams.APPLY,
 }
 
 __all__ = ["APPLY"]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine import events as ev
+from engine.beams import Search
 from engine.reasons import Arrived, AwaitsPrefill
 from engine.request import Request, RequestState
 
@@ -27,6 +28,9 @@ def submitted(state: State, event: ev.Submitted) -> None:
         event.step,
     )
     state.requests[request.id] = request
+    if event.params.beams > 1:
+        request.search, request.line = request.id, request.arrival
+        state.searches[request.id] = Search(request.id, request.arrival)
     wait = Arrived() if event.leader is None else AwaitsPrefill(event.leader)
     state.enqueue(request, RequestState.WAITING, wait)
     state.next_arrival = event.arrival + 1
@@ -42,6 +46,8 @@ def forked(state: State, event: ev.Forked) -> None:
         event.at_position, None if event.intervened is None else event.intervened.start,
     )  # fmt: skip
     state.requests[request.id] = request
+    if event.search is not None:
+        request.search, request.line = event.search, state.searches[event.search].arrival
     state.enqueue(request, RequestState.WAITING, Arrived())
     state.next_arrival = event.arrival + 1
     state.next_request += 1

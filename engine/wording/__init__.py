@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from engine import events as ev
-from engine.wording import blocks, drafts, keeping, plugins, requests, steps
+from engine.wording import beams, blocks, drafts, keeping, plugins, requests, steps
 from engine.wording.parts import TokenText, made_room, plural, ranges, refusal
 from engine.wording.reasons import removal, why
 from engine.wording.requests import scale_words
@@ -20,6 +20,7 @@ _SENTENCES: Final[Mapping[type[ev.Event], Callable[[Any, TokenText], str]]] = {
     **blocks.SENTENCES,
     **keeping.SENTENCES,
     **drafts.SENTENCES,
+    **beams.SENTENCES,
     **steps.SENTENCES,
     **plugins.SENTENCES,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -74,11 +74,12 @@ def fork_words(
     settings: str = "other settings",
 ) -> str:
     """What a fork changed, for a table: `' raise' there, layer 4 head 3 switched off`."""
-    said = {
+    said: dict[str, Callable[[], str]] = {
         "token": lambda: f"'{token_text(appended[0])}' there",
         "prompt": lambda: f"another end of the prompt ({plural(len(appended), 'token')})",
         "params": lambda: settings,
         "stages": lambda: scales_words(scales),
+        "beam": lambda: "a beam",
     }
     return ", ".join(said[kind]() for kind in changed) or "nothing changed"
 

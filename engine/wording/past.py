@@ -18,6 +18,7 @@ WAITED: Final[Mapping[str, str]] = {
     "max_running": "for a place among the running",
     "behind_older": "behind another request",
     "awaits_prefill": "for the prefill of a sample",
+    "awaits_beams": "for another beam of its search",
     "after_preemption": "after a preemption",
     "rolled_back": "after a failed step",
     "preempted": "just preempted",
@@ -30,6 +31,7 @@ CHANGED: Final[Mapping[Change, str]] = {
     "params": "other settings",
     "prompt": "another end of the prompt",
     "stages": "scaled stages",
+    "beam": "another token of its beam search",
 }
 """What a fork has that its parent had not."""
 
@@ -68,6 +70,10 @@ def _prefill(reasons: Sequence[why_.AwaitsPrefill]) -> str:
     return f"for {noun} {', then '.join(requests)} to compute the prompt they share"
 
 
+def _beams(reasons: Sequence[why_.AwaitsBeams]) -> str:
+    return f"for {', then '.join(dict.fromkeys(r.request for r in reasons))}, another beam of its search"
+
+
 def _noun(number: str, noun: str) -> str:
     return noun if number == "1" else f"{noun}s"
 
@@ -84,6 +90,7 @@ _WAITED: Final[Mapping[type[Reason], Callable[[Any], str]]] = {
     why_.MaxRunning: _place,
     why_.BehindOlder: lambda _reasons: "behind another request",
     why_.AwaitsPrefill: _prefill,
+    why_.AwaitsBeams: _beams,
     why_.AfterPreemption: _victims,
     why_.RolledBack: lambda _reasons: "for the plan after the failed step",
 }
@@ -135,6 +142,7 @@ ENDED: Final[Mapping[FinishDetail, str]] = {
     "aborted": "aborted on request",
     "does_not_fit": "refused at once",
     "no_adapter": "refused at once",
+    "beam_dropped": "when its beam search dropped it",
     "step_failed": "because its step failed again",
 }
 

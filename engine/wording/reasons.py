@@ -85,6 +85,7 @@ _REASONS: Final[Mapping[type[Reason], Callable[[Any, TokenText], str]]] = {
     why_.NoFreeBlocks: lambda reason, _text: room_words(reason.need, reason.free, reason.evictable),
     why_.MaxRunning: _max_running,
     why_.BehindOlder: lambda _reason, _text: "a request before it in line has not been admitted",
+    why_.AwaitsBeams: lambda r, _text: f"the beams of its search go on together, and {r.request} cannot yet",
     why_.AwaitsPrefill: lambda r, _text: f"it starts on the blocks of {r.request} once that has prefilled",
     why_.AfterPreemption: lambda r, _text: f"nothing is admitted in a step that had to preempt ({r.victim})",
     why_.RolledBack: lambda _reason, _text: "its step failed, and what that could have written was dropped",

@@ -17,6 +17,7 @@ def _submitted(event: ev.Submitted, _text: TokenText) -> str:
     which = f" (sample {event.sample + 1} of {event.samples})" if event.samples > 1 else ""
     params = event.params
     chosen = "greedy" if params.greedy else f"temperature {params.temperature:g}"
+    chosen = chosen if params.beams == 1 else f"{params.beams} beams"
     prompt = plural(len(event.prompt_ids), "prompt token")
     return f"request {event.request}{which} arrives: {prompt}, at most {params.max_tokens} to generate, {chosen}"
 
@@ -38,6 +39,8 @@ def _change_words(event: ev.Forked, change: ev.Change, text: TokenText) -> str:
         case "stages":
             assert event.intervened is not None
             return ", ".join(scale_words(scale) for scale in event.intervened.scales)
+        case "beam":
+            return f"another token, as a beam of search {event.search}"
 
 
 def scale_words(scale: Scale) -> str:
@@ -91,6 +94,7 @@ _ENDINGS: Final[Mapping[FinishDetail, str]] = {
     "aborted": "aborted on request",
     "does_not_fit": "refused at once",
     "no_adapter": "refused at once",
+    "beam_dropped": "dropped from its beam search",
     "step_failed": "its step failed again",
 }
 
