@@ -92,9 +92,9 @@ class SnapKV:
         return _all_but_heaviest(before, self._pooled(before, kv.weights), self.options.keep, kv.block_size)
 
     def _pooled(self, indexes: Sequence[int], weights: Mapping[int, float]) -> dict[int, float]:
-        reach = self.options.kernel // 2
+        reach, found = self.options.kernel // 2, {index: weights.get(index, 0.0) for index in indexes}
         return {
-            index: max(weights.get(near, 0.0) for near in range(index - reach, index + reach + 1))
+            index: max(found.get(near, 0.0) for near in range(index - reach, index + reach + 1))
             for index in indexes
         }
 

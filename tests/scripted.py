@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from engine.engine import Engine, Sink
 from engine.execution import NO_DETAILS, Job, Limits, Outcome, Point, Slice
+from engine.kv.holes import Drops
 from engine.kv.writes import WriteClock
 from engine.params import EngineOptions, RequestSpec, SamplingParams
 from engine.protocol import Inspect, Inspection
@@ -23,9 +24,12 @@ VOCAB = 50
 UNWRITTEN = -1
 
 
-def slot_value(before: int, token: int) -> int:
-    """What the slot of `token` holds after a position whose slot holds `before` (0 at the start)."""
-    return zlib.crc32(array("q", [before, token]).tobytes())
+def slot_value(before: int, token: int, holes: Sequence[int] = ()) -> int:
+    """What the slot of `token` holds after a position whose slot holds `before` (0 at the start).
+
+    `holes` are the table indexes of blocks that its row does not read.
+    """
+    return zlib.crc32(array("q", [before, token, *holes]).tobytes())
 
 
 def next_token(slots: Sequence[int], sample: int = 0) -> int:
@@ -43,6 +47,11 @@ def expected_output(prompt: Sequence[int], count: int, sample: int = 0) -> list[
         output.append(next_token(slots[1:], sample))
         slots.append(slot_value(slots[-1], output[-1]))
     return output
+
+
+def dropped_at(dropped: Drops, position: int) -> list[int]:
+    """The table indexes that the row at `position` does not read."""
+    return sorted(index for index, first in dropped.items() if first <= position)
 
 
 class ScriptedExecutor:
@@ -70,7 +79,8 @@ class ScriptedExecutor:
         for part in job.slices:
             for position, token in enumerate(part.token_ids, part.work.start):
                 before = self.slots[self._slot(part, position - 1)] if position else 0
-                self.slots[self._slot(part, position)] = slot_value(before, token)
+                value = slot_value(before, token, dropped_at(part.dropped, position))
+                self.slots[self._slot(part, position)] = value
                 self.writes.wrote([self._slot(part, position)])
         self.fault()
         if job.choices and self.fault_at_choice is not None:
@@ -89,7 +99,9 @@ class ScriptedExecutor:
         return part.table[block] * self.block_size + offset
 
     def _read(self, part: Slice) -> list[int]:
-        return [self.slots[self._slot(part, position)] for position in range(part.work.stop)]
+        holes = dropped_at(part.dropped, part.work.stop - 1)
+        kept = (at for at in range(part.work.stop) if at // self.block_size not in holes)
+        return [self.slots[self._slot(part, position)] for position in kept]
 
 
 class ScriptedForward:
