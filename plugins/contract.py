@@ -9,6 +9,9 @@ import msgspec
 
 from engine.admission import SchedulingPolicy, Waits
 from engine.changed_logits import Changed
+from engine.drafting import Draft
+from engine.drafts import Drafter, DraftRequest
+from engine.events import Spread
 from engine.kv.eviction import EvictionPolicy
 from engine.plug_guard import ContractError
 from engine.plugs import LogitsProcessor, LogitsRow, NoOptions, WeightTransform
@@ -18,9 +21,10 @@ from engine.plugs_pool import KVStore
 from engine.plugs_screen import Command, Panel, Seen, View
 
 __all__ = [
-    "CAPABILITIES", "Changed", "Command", "ContractError", "Drop", "EvictionPolicy", "Exporter", "Imported",
-    "Importer", "KVOfRequest", "KVPolicy", "KVStore", "LogitsProcessor", "LogitsRow", "NoOptions", "Panel",
-    "Plugin", "Recording", "SchedulingPolicy", "Seen", "View", "Waits", "WeightTransform",
+    "CAPABILITIES", "Changed", "Command", "ContractError", "Draft", "DraftRequest", "Drafter", "Drop",
+    "EvictionPolicy", "Exporter", "Imported", "Importer", "KVOfRequest", "KVPolicy", "KVStore",
+    "LogitsProcessor", "LogitsRow", "NoOptions", "Panel", "Plugin", "Recording", "SchedulingPolicy", "Seen",
+    "Spread", "View", "Waits", "WeightTransform",
 ]  # fmt: skip
 
 
@@ -55,6 +59,7 @@ CAPABILITIES: Final[dict[str, tuple[str, type]]] = {
     "weight transform": ("prepare_weights", WeightTransform),
     "KV store": ("make_pool", KVStore),
     "KV policy": ("drop_blocks", KVPolicy),
+    "drafter": ("propose_drafts", Drafter),
     "panel": ("panel_lines", Panel),
     "view": ("load_view", View),
     "command": ("run_command", Command),

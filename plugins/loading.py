@@ -12,6 +12,7 @@ import msgspec
 
 from engine import admission
 from engine.details import STAGES
+from engine.drafts import GuardedDrafter
 from engine.kv import eviction
 from engine.plugs import GuardedEviction, GuardedPolicy, Plugs
 from engine.plugs_kv import GuardedKVPolicy
@@ -143,7 +144,7 @@ def _check_hook(plugin: str, kind: str, thing: Any) -> None:
         raise PluginError(f"plugin {plugin}: {method} is no Python function") from None
 
 
-_ONE_IN_A_RUN = frozenset({"weight transform", "KV store", "KV policy"})
+_ONE_IN_A_RUN = frozenset({"weight transform", "KV store", "KV policy", "drafter"})
 
 _BUILT_IN = {
     "scheduling policy": frozenset(admission.POLICIES),
@@ -172,4 +173,6 @@ def plugs_of(plugged: Plugged) -> Plugs:
     for plugin, thing in plugged.of_kind("KV policy"):
         plugs.kv_policy = GuardedKVPolicy(plugin, thing)
     plugs.store = next(iter(plugged.of_kind("KV store")), None)
+    for plugin, thing in plugged.of_kind("drafter"):
+        plugs.drafter = GuardedDrafter(plugin, thing)
     return plugs

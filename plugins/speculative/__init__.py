@@ -1,0 +1,1 @@
+"""Speculative decoding: plugins that draft tokens for the model to verify."""
