@@ -41,7 +41,7 @@ def main() -> None:
         _speed(tokens, rounds)
     if "quant" in wanted:
         torch.set_num_threads(options.threads)
-        _quant(tokens, rounds)
+        _quant(rounds)
 
 
 def _recording(rounds: int) -> None:
@@ -69,19 +69,18 @@ def _speed(tokens: int, rounds: int) -> None:
         _print(speed.compare(Path(folder), "0.5B bf16", torch.bfloat16, tokens // 2, max(3, rounds // 2)))
 
 
-def _quant(tokens: int, rounds: int) -> None:
+def _quant(rounds: int) -> None:
     """The bundled model also in float32, as the workbench runs it."""
+    print(f"{torch.get_num_threads()} threads")
     print(quant.HEADER, flush=True)
     plain = (*quant.PLAIN, *quant.METHODS)
     _print(
-        quant.compare(
-            BUNDLED, "bundled", (*plain, *(f"{each}@float32" for each in quant.METHODS)), tokens, rounds
-        )
+        quant.compare(BUNDLED, "bundled", (*plain, *(f"{each}@float32" for each in quant.METHODS)), 8 * rounds)
     )
     with tempfile.TemporaryDirectory() as folder:
         print("building the 0.5B model", file=sys.stderr)
         random_model.build(Path(folder), "0.5b", "bfloat16")
-        _print(quant.compare(Path(folder), "0.5B", plain, tokens // 2, max(3, rounds // 2)))
+        _print(quant.compare(Path(folder), "0.5B", plain, 2 * rounds))
 
 
 def _print(lines: Iterable[object]) -> None:

@@ -1,37 +1,43 @@
-"""Decoding with weights in fewer bits, beside float32 and packed bfloat16; and the memory each takes.
+"""Forward passes with weights or KV in fewer bits, beside float32 and packed bfloat16; and the memory each takes.
 
-    python -m benchmarks.quant FOLDER --methods int8,int4=group:32 --threads 2
+    python -m benchmarks.quant FOLDER --methods int8+int4=group:32 --threads 2
 
-Every method is run in turn with bfloat16, and medians compared, so that a busy machine slows both alike. A
-process of its own loads each model to see what stays resident. GPTQ and AWQ run on the same kernels as int4.
+Passes of a method alternate with those of bfloat16, and lower quartiles are compared: what else runs on the
+machine only ever makes a pass longer. bfloat16 beside itself says how far ratios can be trusted. Decode reads
+`PAST` tokens of KV for each sequence. A process of its own loads each model to see what stays resident. GPTQ and
+AWQ run on the same kernels as int4.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
+import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import torch
 
-from benchmarks.forward import Generate, Ours, Prompts, medians
-from engine.model.decoder import Decoder
+from benchmarks.forward import BLOCK_SIZE
+from engine.kv.pool import KVPool, MakePool
+from engine.model.batch import Batch, Span
+from engine.model.decoder import Decoder, run
 from engine.model.weights import DTYPES, load_decoder
+from plugins.quantization.kv_pool import QuantizedKVPool
 from plugins.quantization.methods import parse_method
 
-METHODS = ("int8", "w8a8", "int4", "nf4")
+METHODS = ("int8", "w8a8", "int4", "nf4", "kv-int8", "kv-int4")
 PLAIN = ("float32", "bfloat16")
-PROMPT = 32
+PAST = 256
 PREFILL = 256
 COLUMNS = ("batch 1", "batch 8", f"prefill {PREFILL}")
 OF_BFLOAT16 = "of bf16"
 HEADER = (
-    f"{'tokens/s':24}{''.join(f'{name:>12}{OF_BFLOAT16:>8}' for name in COLUMNS)}{'weights':>11}{'resident':>11}"
+    f"{'tokens/s':26}{''.join(f'{name:>12}{OF_BFLOAT16:>8}' for name in COLUMNS)}{'weights':>11}{'resident':>11}"
 )
 
 
@@ -49,56 +55,70 @@ class Line:
         speeds = "".join(
             f"{rate:12.1f}{ratio:7.2f}x" for rate, ratio in zip(self.rates, self.ratios, strict=True)
         )
-        return f"{self.name:24}{speeds}{self.weight_bytes / 2**20:7.1f} MiB{self.resident_bytes / 2**20:7.0f} MiB"
+        return f"{self.name:26}{speeds}{self.weight_bytes / 2**20:7.1f} MiB{self.resident_bytes / 2**20:7.0f} MiB"
 
 
-def load(folder: Path, spec: str) -> Decoder:
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A model as one of the methods keeps it."""
+
+    decoder: Decoder
+    make_pool: MakePool = KVPool
+
+    def passes(self, batch: int, start: int, tokens: int) -> Callable[[], object]:
+        """What runs `tokens` from position `start` on of `batch` sequences, the same ones each time."""
+        blocks = -(-(start + tokens) // BLOCK_SIZE)
+        pool = self.make_pool(self.decoder.config, batch * blocks, BLOCK_SIZE, self.decoder.dtype)
+        spans = [Span(str(i), start, tokens, range(i * blocks, (i + 1) * blocks)) for i in range(batch)]
+        ids = [token % self.decoder.config.vocab_size for token in range(7, 7 + batch * tokens)]
+
+        @torch.inference_mode()
+        def forward() -> object:
+            return run(self.decoder.stages(Batch.build(spans, ids, BLOCK_SIZE), pool))
+
+        return forward
+
+
+def load(folder: Path, spec: str) -> Way:
     """`float32`, `bfloat16`, or a method, which computes in bfloat16 unless it ends in `@float32`."""
-    if spec in DTYPES:
-        return load_decoder(folder, DTYPES[spec])
     name, _, dtype = spec.partition("@")
-    method, options = parse_method(name)
+    if spec in DTYPES:
+        return Way(load_decoder(folder, DTYPES[spec]))
     compute = DTYPES[dtype or "bfloat16"]
-    return load_decoder(folder, compute, method.prepare(folder, compute, options))
+    if name in ("kv-int8", "kv-int4"):
+        return Way(load_decoder(folder, compute), lambda *of: QuantizedKVPool(*of, 8 if name == "kv-int8" else 4))
+    method, options = parse_method(name)
+    return Way(load_decoder(folder, compute, method.prepare(folder, compute, options)))
 
 
-def compare(folder: Path, name: str, specs: Sequence[str], tokens: int, rounds: int) -> Iterator[Line]:
+def compare(folder: Path, name: str, specs: Sequence[str], rounds: int) -> Iterator[Line]:
     """A line for each of `specs`."""
     base = load(folder, "bfloat16")
     for spec in specs:
-        decoder = base if spec == "bfloat16" else load(folder, spec)
-        pairs = [_decode(decoder, base, batch, tokens, rounds) for batch in (1, 8)]
-        pairs.append(_prefill(decoder, base, rounds))
+        way = base if spec == "bfloat16" else load(folder, spec)
+        rates = [_rates(way, base, *of, rounds) for of in ((1, PAST, 1), (8, PAST, 1), (1, 0, PREFILL))]
         yield Line(
             f"{name}  {spec}",
-            [ours for ours, _ in pairs],
-            [ours / theirs for ours, theirs in pairs],
-            weight_bytes(decoder),
+            [ours for ours, _ in rates],
+            [ours / theirs for ours, theirs in rates],
+            weight_bytes(way.decoder),
             resident_bytes(folder, spec),
         )
 
 
-def _decode(decoder: Decoder, base: Decoder, batch: int, tokens: int, rounds: int) -> tuple[float, float]:
-    """Tokens a second of both in decode: what a longer run takes beyond its prefill."""
-    both, prompts = _both(decoder, base), _prompts(decoder, batch, PROMPT)
-    first, whole = (medians(both, prompts, count, rounds) for count in (1, tokens + 1))
-    ours, theirs = (batch * tokens / (whole[i] - first[i]) for i in (0, 1))
+def _rates(way: Way, base: Way, batch: int, start: int, tokens: int, rounds: int) -> tuple[float, float]:
+    """Tokens a second of both, from passes in turn."""
+    both = [each.passes(batch, start, tokens) for each in (way, base)]
+    for forward in both:
+        forward()
+    taken: list[list[float]] = [[] for _ in both]
+    for _ in range(rounds):
+        for forward, times in zip(both, taken, strict=True):
+            begin = time.perf_counter()
+            forward()
+            times.append(time.perf_counter() - begin)
+    ours, theirs = (batch * tokens / statistics.quantiles(times, n=4)[0] for times in taken)
     return ours, theirs
-
-
-def _prefill(decoder: Decoder, base: Decoder, rounds: int) -> tuple[float, float]:
-    """Tokens a second of both in a prompt of `PREFILL` tokens."""
-    ours, theirs = medians(_both(decoder, base), _prompts(decoder, 1, PREFILL), 1, rounds)
-    return PREFILL / ours, PREFILL / theirs
-
-
-def _both(decoder: Decoder, base: Decoder) -> Sequence[Generate]:
-    return [Ours(each).generate for each in (decoder, base)]
-
-
-def _prompts(decoder: Decoder, batch: int, length: int) -> Prompts:
-    vocab = range(decoder.config.vocab_size)
-    return [random.Random(seed).choices(vocab, k=length) for seed in range(batch)]
 
 
 def weight_bytes(decoder: Decoder) -> int:
@@ -116,9 +136,9 @@ def resident_bytes(folder: Path, spec: str) -> int:
 
 def _resident(folder: Path, spec: str) -> int:
     before = psutil.Process().memory_info().rss
-    decoder = load(folder, spec)
+    way = load(folder, spec)
     after = psutil.Process().memory_info().rss
-    del decoder
+    del way
     return after - before
 
 
@@ -128,8 +148,7 @@ def main() -> None:
     parser.add_argument("--methods", default="+".join((*PLAIN, *METHODS)), help="joined by +")
     parser.add_argument("--resident", metavar="METHOD", help="print only the bytes it keeps resident")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--tokens", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=24)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.resident:
@@ -137,7 +156,7 @@ def main() -> None:
         return
     print(HEADER, flush=True)
     specs = options.methods.split("+")
-    for line in compare(options.folder, options.folder.name, specs, options.tokens, options.rounds):
+    for line in compare(options.folder, options.folder.name, specs, options.rounds):
         print(line, flush=True)
 
 
