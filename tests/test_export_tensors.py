@@ -73,3 +73,11 @@ def test_a_session_without_tensors_says_how_to_capture_them(tmp_path) -> None:
     record_demo(tmp_path / "demo.wbs")
     with pytest.raises(SessionError, match="record with --capture attn"):
         export_session(tmp_path / "demo.wbs", "safetensors", tmp_path / "a.safetensors")
+
+
+def test_where_redaction_leaves_nothing_the_session_that_was_named_is_spoken_of(spiced, tmp_path) -> None:
+    options = ExportOptions(redact=True, stages="logits", steps="1:1", requests="2")
+    with pytest.raises(SessionError) as refused:
+        export_session(spiced, "safetensors", tmp_path / "a.safetensors", options)
+    assert str(refused.value).startswith(f"{spiced} holds no captured tensors")
+    assert "which redaction leaves out" in str(refused.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -37,11 +38,15 @@ class About(msgspec.Struct, frozen=True):
 class Excerpt:
     """Rows of one lineage, of the steps, requests and layers asked for. `left_out` says what is not there."""
 
-    def __init__(self, session: Session, options: ExportOptions, name: str) -> None:
-        """Raises SessionError for a part that the session does not have. `name` is what to call the session."""
+    def __init__(self, session: Session, options: ExportOptions, name: str, source: Path) -> None:
+        """Raises SessionError for a part that the session does not have.
+
+        `name` is what to call the session in what is written, `source` the file that was asked for.
+        """
         self.session = session
         self.options = options
         self.name = name
+        self.source = source
         self.branch = parse_branch(options.branch, [each.branch for each in session.branches])
         self.lineage = session.lineage(self.branch)
         self.steps = parse_steps(options.steps, session.last_step(self.branch))

@@ -101,7 +101,7 @@ def _until(excerpt: Excerpt, last: int) -> Excerpt:
     if last >= excerpt.last_step:
         return excerpt
     options = dataclasses.replace(excerpt.options, steps=f"{excerpt.first_step}:{last}")
-    part = Excerpt(excerpt.session, options, excerpt.name)
+    part = Excerpt(excerpt.session, options, excerpt.name, excerpt.source)
     part.left_out = list(excerpt.left_out)
     part.leave_out(
         f"steps {last + 1} to {excerpt.last_step}: the page would be larger than {_asked(excerpt)};"

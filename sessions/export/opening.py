@@ -27,7 +27,7 @@ def open_excerpt(path: Path, options: ExportOptions) -> Iterator[Excerpt]:
     growing = is_growing(path)
     if not growing and not options.redact:
         with Session.open(path) as session:
-            yield _excerpt(session, options, path.name, growing)
+            yield _excerpt(Excerpt(session, options, path.name, path), growing)
         return
     with tempfile.TemporaryDirectory(prefix="workbench-") as folder:
         name = f"{REDACTED_NAME}{SUFFIX}" if options.redact else path.name
@@ -36,7 +36,7 @@ def open_excerpt(path: Path, options: ExportOptions) -> Iterator[Excerpt]:
         if options.redact:
             redact(copy)
         with Session.open(copy) as session:
-            yield _excerpt(session, options, name, growing)
+            yield _excerpt(Excerpt(session, options, name, path), growing)
 
 
 def is_growing(path: Path) -> bool:
@@ -44,13 +44,11 @@ def is_growing(path: Path) -> bool:
     return any(file.exists() and file.stat().st_size > 0 for file in side_files(path))
 
 
-def _excerpt(session: Session, options: ExportOptions, name: str, growing: bool) -> Excerpt:
-    excerpt = Excerpt(session, options, name)
+def _excerpt(excerpt: Excerpt, growing: bool) -> Excerpt:
+    """`excerpt`, with what it leaves out of the session."""
     if growing:
-        excerpt.leave_out(
-            f"what came after step {session.last_step(excerpt.branch)}: the session was still being recorded,"
-            " or was cut off"
-        )
+        last = excerpt.session.last_step(excerpt.branch)
+        excerpt.leave_out(f"what came after step {last}: the session was still being recorded, or was cut off")
     if others := _other_history(excerpt):
         excerpt.leave_out(f"{others}: this is the history of branch {excerpt.branch}")
     return excerpt

@@ -77,17 +77,16 @@ def _chosen(excerpt: Excerpt) -> list[TensorRow]:
 
 
 def _nothing(excerpt: Excerpt) -> str:
-    redacted = ", or only such as redaction leaves out" if excerpt.session.redacted else ""
-    return (
-        f"{excerpt.name} holds no captured tensors of these steps, requests and layers{redacted}:"
-        " record with --capture attn, logits or resid"
-    )
+    none = f"{excerpt.source} holds no captured tensors of these steps, requests and layers"
+    if excerpt.session.redacted:
+        return f"{none}, or only logits and residuals, which redaction leaves out: record with --capture attn"
+    return f"{none}: record with --capture attn, logits or resid"
 
 
 def _header(excerpt: Excerpt, tensors: Sequence[TensorRow]) -> bytes:
     entries: dict[str, Any] = {"__metadata__": _metadata(excerpt)} | dict(_entries(tensors))
     if len(entries) != len(tensors) + 1:
-        raise SessionError(f"{excerpt.name} has two tensors of one name: it is damaged")
+        raise SessionError(f"{excerpt.source} has two tensors of one name: it is damaged")
     header = msgspec.json.encode(entries)
     header += b" " * (-len(header) % _ALIGNED)
     if len(header) > MAX_HEADER_BYTES:
