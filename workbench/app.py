@@ -120,6 +120,7 @@ class WorkbenchApp(App[int]):
         self.inspections = Inspections(self.talk.look, self._why_no_look)
         self.fatal: pr.Fatal | None = None
         self.searched: dict[str, str] = {}  # what was looked for last, by view
+        self.pair: tuple[Path, Path] | None = None  # two sessions that the Compare view is to take
         self._news = News(0)
         self._look = False
         self._pending = False
@@ -352,6 +353,11 @@ class WorkbenchApp(App[int]):
     def open_view(self, name: str) -> None:
         if self.desk is not None:
             self.body.open(name)
+
+    def open_pair(self, left: Path, right: Path) -> None:
+        """Show two sessions beside each other, neither of which is the one on the screen."""
+        self.pair = left, right
+        self.open_view("compare")
 
     def leave_view(self) -> None:
         """Open the view before this one."""

@@ -142,6 +142,10 @@ class CompareView(View):
     # Showing
 
     def show(self, scene: Scene, news: News) -> None:  # noqa: ARG002
+        pair, self._app.pair = self._app.pair, None
+        if pair is not None:
+            self.open_session(pair[1], left=pair[0])
+            return
         if not self.kept.visit(scene):
             self.set_timer(GROWING_S, self._show_again)
         if isinstance(self.comparison, str):
@@ -189,7 +193,8 @@ class CompareView(View):
 
     def _show_tokens(self, scene: Scene, comparison: Comparison) -> None:
         self._show_found(comparison)
-        self.tokens.set_model(AlignedTokens(comparison, scene.moment.step, scene.glyphs))
+        step = 0 if self.kept.apart else scene.moment.step
+        self.tokens.set_model(AlignedTokens(comparison, step, scene.glyphs))
         self.course.set_series(strips_of(comparison))
         position = self._position(scene)
         if position is not None:
@@ -200,7 +205,7 @@ class CompareView(View):
         """The selected position; without one, where the tokens part."""
         if isinstance(self.comparison, str):
             return None
-        at = scene.selection.position
+        at = self.kept.selected(scene)
         return self.comparison.parts_at if at is None else min(at, len(self.comparison) - 1)
 
     def _show_search(self, scene: Scene) -> None:
@@ -269,14 +274,15 @@ class CompareView(View):
         else:
             self._take(Opposite(request=choice.request))
 
-    def open_session(self, path: Path) -> None:
-        """Put another session on the right."""
+    def open_session(self, right: Path, left: Path | None = None) -> None:
+        """Put another session on the right; one on the left, too, or the one on the screen."""
         try:
-            session = Session.open(path)
+            session = Session.open(right)
+            beside = None if left is None else Session.open(left)
         except SessionError as error:
             self.bench.say(str(error), problem=True)
             return
-        self._take(Opposite(session))
+        self._take(Opposite(session, left=beside))
 
     def _take(self, opposite: Opposite) -> None:
         self.searches.stop()
@@ -289,6 +295,10 @@ class CompareView(View):
             self._select(self.comparison.parts_at)
 
     def _select(self, position: int) -> None:
+        if self.kept.apart:
+            self.kept.position = position
+            self.show(self.scene, News.SELECTION)
+            return
         self.bench.select(replace(self.scene.selection, position=position))
 
     @property
@@ -301,7 +311,7 @@ class CompareView(View):
         """Which stages `d` searches now."""
         if isinstance(self.comparison, str):
             return None
-        target = self.comparison.target(self.scene.selection.position)
+        target = self.comparison.target(self.kept.selected(self.scene))
         return None if target is None else Wanted.of(self.comparison, target)
 
     def search_stages(self) -> None:
@@ -353,7 +363,7 @@ class CompareView(View):
     @on(Activated, "#compare-tokens")
     def _activated(self, message: Activated) -> None:
         message.stop()
-        if self.scene.selection.step is not None:
+        if not self.kept.apart and self.scene.selection.step is not None:
             self.bench.seek(self.scene.selection.step)
 
     # Without a screen

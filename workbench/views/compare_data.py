@@ -26,10 +26,14 @@ NOTHING_CHOSEN = (
 
 @dataclass(frozen=True, slots=True)
 class Opposite:
-    """What stands on the right: a session (None: the one on the screen), and a request in it, or its partner."""
+    """What stands on the right: a session (None: the one on the screen), and a request in it, or its partner.
+
+    `left` is a session that takes the place of the one on the screen: its first request is compared.
+    """
 
     session: Session | None = None
     request: str | None = None
+    left: Session | None = None
 
     @property
     def name(self) -> str:
@@ -112,6 +116,8 @@ class Comparison:
 
 def compare_at(scene: Scene, opposite: Opposite | None) -> Comparison | str:
     """What the selection is to be compared with, or why there is nothing, with the key that helps."""
+    if opposite is not None and opposite.left is not None and opposite.session is not None:
+        return _first_of_both(Side(opposite.left), Side(opposite.session))
     request = scene.selection.request
     if request is None:
         return "No request is selected. 1 goes to the overview: choose one there, or press p to submit a prompt."
@@ -135,6 +141,16 @@ def compare_at(scene: Scene, opposite: Opposite | None) -> Comparison | str:
             f"Request {request} has no partner in {opposite.name}: none has its prompt. Select another request."
         )
     return Comparison(a, b, request, other)
+
+
+def _first_of_both(a: Side, b: Side) -> Comparison | str:
+    """The first request of a session beside its partner in the other one."""
+    try:
+        request = next(iter(a.requests())).request
+        other = partner_of(a, b, request)
+    except (SessionError, StopIteration) as error:
+        return f"{error or 'nothing was run'}. w chooses something else."
+    return Comparison(a, b, request, other) if other else "The two runs have no prompt in common."
 
 
 def _hidden(a: Session, b: Session) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from sessions.reader import Session
 from workbench.bench import Scene
 from workbench.views.compare_data import Comparison, Opposite, compare_at
 from workbench.views.compare_measuring import Measuring
@@ -19,15 +18,26 @@ class Kept:
     def __init__(self) -> None:
         self.comparison: Comparison | str = ""
         self.opposite: Opposite | None = None
+        self.position: int | None = None  # what is selected, where the left one is not on the screen
         self._subject: object = None
         self._count = 0
         self._since = 0.0
         self._measuring: Measuring | None = None
 
+    @property
+    def apart(self) -> bool:
+        """Whether what is compared is not of the session on the screen."""
+        return self.opposite is not None and self.opposite.left is not None
+
+    def selected(self, scene: Scene) -> int | None:
+        """The selected position of the left request."""
+        return self.position if self.apart else scene.selection.position
+
     def visit(self, scene: Scene) -> bool:
         """Bring it up to date; False where it only grew, and too little time has passed."""
-        count = len(scene.record.token_ids(scene.selection.request or ""))
-        subject = (scene.record.path, scene.record.branch, scene.selection.request, self.opposite)
+        count = 0 if self.apart else len(scene.record.token_ids(scene.selection.request or ""))
+        on_screen = (scene.record.path, scene.record.branch, scene.selection.request)
+        subject = (*(() if self.apart else on_screen), self.opposite)
         if subject == self._subject and count == self._count:
             return True
         if subject == self._subject and time.monotonic() - self._since < GROWING_S:
@@ -49,9 +59,10 @@ class Kept:
     def take(self, opposite: Opposite | None) -> None:
         """Put something else on the right."""
         self.stop()
-        if self.opposite is not None and isinstance(self.opposite.session, Session):
-            self.opposite.session.close()
-        self.opposite = opposite
+        for session in (None, None) if self.opposite is None else (self.opposite.session, self.opposite.left):
+            if session is not None:
+                session.close()
+        self.opposite, self.position = opposite, None
 
     def stop(self) -> None:
         """End the measuring under way."""

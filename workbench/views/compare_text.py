@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.sanitise import display_text
 from sessions.diff_result import StageSearch
 from sessions.diff_words import first_token, number, pair_summary, rebuilt, searched
 from workbench import astext
@@ -43,7 +44,8 @@ def _kinship(found: Comparison) -> str:
 
 def _kind(found: Comparison, *, left: bool) -> str:
     header = (found.a if left else found.b).session.header
-    return f"{header.model_name} {header.dtype}"
+    plugins = f" with {display_text(', '.join(header.options.plugins))}" if header.options.plugins else ""
+    return f"{header.model_name} {header.dtype}{plugins}"
 
 
 def _parting(found: Comparison) -> Line:

@@ -41,6 +41,7 @@ VIEWS = (
     ViewSpec(5, "radix", "Radix", "who shares what?"),
     ViewSpec(6, "scheduler", "Scheduler", "why now, why not?"),
     ViewSpec(7, "layers", "Layers", "where does the answer form?"),
+    ViewSpec(8, "plugins", "Plugins", "what did they change?"),
     ViewSpec(9, "compare", "Compare", "where do two runs part?"),
     ViewSpec(0, "events", "Events", "everything, in order"),
 )
