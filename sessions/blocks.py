@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from sessions.lineage import Segment
 from sessions.records import BlockChange
 from sessions.tables import FOREVER, Tables
+
+CHANGES_OF_STEP: Final = """
+    SELECT * FROM blocks INDEXED BY blocks_of_step WHERE branch = ? AND step = ? ORDER BY seq
+"""
+"""The index is named: left to itself SQLite reads all of the branch, whose primary key it takes for as good."""
 
 
 class BlockQueries(Tables):
@@ -46,9 +52,7 @@ class BlockQueries(Tables):
         return [
             change
             for part in self.lineage(branch).between(step, step)
-            for change in self._records(
-                BlockChange, "SELECT * FROM blocks WHERE branch = ? AND step = ? ORDER BY seq", part.branch, step
-            )
+            for change in self._records(BlockChange, CHANGES_OF_STEP, part.branch, step)
         ]
 
     def _backwards(self, step: int, branch: int) -> Iterator[Segment]:

@@ -21,6 +21,7 @@ from engine import events as ev
 from engine.details import TokenDetails
 from engine.engine import Engine, StepFailedError
 from sessions import schema
+from sessions.blocks import CHANGES_OF_STEP
 from sessions.event_log import EventFilter
 from sessions.keyframes import nearest_keyframe
 from sessions.reader import Session
@@ -233,6 +234,14 @@ def test_block_history_ends_in_the_state_of_the_block(demo) -> None:
     changes = [change for step in range(session.last_step() + 1) for change in session.block_changes(step)]
     histories = [change for block in range(DEMO_HEADER.num_blocks) for change in session.block_history(block)]
     assert sorted(changes, key=lambda c: (c.block, c.seq)) == histories
+
+
+def test_the_changes_of_a_step_are_found_by_it(demo) -> None:
+    """Not by reading all of the branch, which a long session has millions of."""
+    session, _ = demo
+    with closing(sqlite3.connect(session.path)) as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {CHANGES_OF_STEP}", (0, 3)).fetchall()
+    assert "blocks_of_step (branch=? AND step=?)" in plan[0][3]
 
 
 def test_notable_steps_can_be_walked_both_ways(demo) -> None:
