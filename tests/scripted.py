@@ -10,12 +10,17 @@ import zlib
 from array import array
 from collections.abc import Callable, Sequence
 
+import numpy as np
+import numpy.typing as npt
+
+from engine.acceptance import Checked, verify
 from engine.engine import Engine, Sink
-from engine.execution import NO_DETAILS, Job, Limits, Outcome, Point, Slice
+from engine.execution import NO_DETAILS, Choice, Job, Limits, Outcome, Point, Slice
 from engine.kv.holes import Drops
 from engine.kv.writes import WriteClock
 from engine.params import EngineOptions, RequestSpec, SamplingParams
 from engine.protocol import Inspect, Inspection
+from engine.sampling import SamplerRow
 from engine.state import State
 from engine.timeline import Timeline
 from engine.tokens import TokenLog
@@ -85,8 +90,30 @@ class ScriptedExecutor:
         self.fault()
         if job.choices and self.fault_at_choice is not None:
             raise self.fault_at_choice
-        tokens = [next_token(self._read(job.slices[c.row]), c.sample) for c in job.choices]
-        return Outcome(tokens, [None] * len(tokens), NO_DETAILS, 0, 0)
+        checked = {c.request: self._verify(job.slices[c.row], c) for c in job.choices if c.draft is not None}
+        answers = [
+            checked[c.request].tokens
+            if c.request in checked
+            else [next_token(self._read(job.slices[c.row]), c.sample)]
+            for c in job.choices
+        ]
+        tokens = [token for answer in answers for token in answer]
+        return Outcome(tokens, [None] * len(tokens), NO_DETAILS, 0, 0, checked=checked)
+
+    def _verify(self, part: Slice, choice: Choice) -> Checked:
+        """Follow the drafts as far as they are what comes next."""
+        slots, before = self._read(part), part.work.stop - len(choice.draft or ())
+
+        def raw_at(_node: int, depth: int) -> npt.NDArray[np.float32]:
+            follows = next_token(slots[: before + depth], choice.sample)
+            return np.where(np.arange(VOCAB) == follows, 0, -9).astype(np.float32)
+
+        def row_at(_raw: object, tokens: Sequence[int]) -> SamplerRow:
+            position = choice.position + len(tokens)
+            return SamplerRow(choice.request, SamplingParams(), 0, choice.sample, position)
+
+        assert choice.draft is not None
+        return verify(choice.draft, raw_at, row_at)
 
     def forget(self, request: str) -> None:
         pass
