@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from engine import events as ev
+from engine.kv.holes import HOLE
 from engine.state import State
 from sessions.records import BlockChange, BlockChangeName
 
@@ -28,6 +29,9 @@ def given_up(state: State, event: ev.Event) -> list[Moved]:
         return list(_numbered(event.blocks, "released", event.request, event.index))
     if isinstance(event, ev.Copied):
         return [(event.source, "released", event.request, event.index)]
+    if isinstance(event, ev.Dropped):
+        pairs = zip(event.blocks, event.indexes, strict=True)
+        return [(block, "dropped", event.request, index) for block, index in pairs]
     return []
 
 
@@ -38,13 +42,16 @@ def taken(state: State, event: ev.Event) -> Iterable[Moved]:
     if isinstance(event, ev.PrefixMatched):
         return _numbered(event.blocks, "matched", event.request, 0)
     if isinstance(event, ev.Inherited):
-        return _numbered(event.blocks, "shared", event.request, 0)
+        return [moved for moved in _numbered(event.blocks, "shared", event.request, 0) if moved[0] != HOLE]
     if isinstance(event, ev.Copied):
         return [(event.block, "copied", event.request, event.index)]
     if isinstance(event, ev.Shared):
         return _table(state, event.request, "shared")
     if isinstance(event, ev.KeptPrivate):
         return [(event.block, "kept_private", event.request, event.index)]
+    if isinstance(event, ev.Uncached):
+        of_block = state.blocks.index
+        return [(block, "uncached", event.request, of_block[block]) for block in event.blocks]
     if isinstance(event, ev.Evicted):
         return [(block, "evicted", event.for_request or None, -1) for block in event.blocks]
     return ()
@@ -66,4 +73,5 @@ def _numbered(blocks: Sequence[int], change: BlockChangeName, request: str, inde
 
 def _table(state: State, request: str, change: BlockChangeName) -> list[Moved]:
     live = state.requests.get(request)
-    return [] if live is None else [(b, change, request, index) for index, b in enumerate(live.table)]
+    table = [] if live is None else enumerate(live.table)
+    return [(block, change, request, index) for index, block in table if block != HOLE]

@@ -21,6 +21,7 @@ CODES: Final[Mapping[type[ev.Event], Callable[[Any], str]]] = {
     ev.Admitted: lambda event: "resumed" if event.resumed else "new",
     ev.Preempted: lambda event: code_of(event.reason),
     ev.KeptPrivate: lambda _event: "twin",
+    ev.Dropped: lambda event: code_of(event.reason),
     ev.Finished: lambda event: str(event.detail),
     ev.StepFailed: lambda _event: "failed",
 }

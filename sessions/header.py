@@ -54,7 +54,8 @@ class AdapterUsed(msgspec.Struct, frozen=True):
 class Header(msgspec.Struct, frozen=True, kw_only=True):
     """The run: who made it, on which model, with which options. `created` is UTC, ISO 8601.
 
-    `machine` is its architecture and processor; "" where that was not recorded.
+    `machine` is its architecture and processor; "" where that was not recorded. `kv_policy` says what requests go
+    without, so that output may differ from that with the whole cache; "" where nothing is dropped.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -76,6 +77,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     eos_ids: tuple[int, ...] = ()
     machine: str = ""
     plugins: tuple[PluginUsed, ...] = ()
+    kv_policy: str = ""
     adapters: tuple[AdapterUsed, ...] = ()
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from engine import events as ev
+from engine.drop_log import KINDS
 from engine.state import State
 from engine.timeline import Past
 from engine.tokens import Asked, TokenLog
@@ -28,7 +30,21 @@ def read_past(connection: sqlite3.Connection, header: Header, branch: int, step:
         for row in _requests(connection, part):
             if row.request not in log:
                 _add(connection, log, row, state, part.branch)
+    if header.kv_policy:
+        add_drops(connection, log, lineage.between(0, step))
     return Past(state, log)
+
+
+def add_drops(connection: sqlite3.Connection, log: TokenLog, parts: Iterable[Segment]) -> None:
+    """Tell `log` which rows went without which blocks, as the events of `parts` say, first to last."""
+    kinds = [kind.__struct_config__.tag for kind in KINDS]
+    places = ", ".join("?" for _ in kinds)
+    question = (
+        f"SELECT data FROM events WHERE branch = ? AND step BETWEEN ? AND ? AND type IN ({places}) ORDER BY seq"
+    )
+    for part in parts:
+        for (data,) in fetch(connection, question, part.branch, part.first_step, part.last_step, *kinds):
+            log.drops.apply(ev.decode(data))
 
 
 def live_rows(connection: sqlite3.Connection, lineage: Lineage, state: State) -> list[RequestRow]:

@@ -197,7 +197,16 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 BlockChangeName = Literal[
-    "allocated", "matched", "copied", "shared", "cached", "kept_private", "released", "evicted"
+    "allocated",
+    "matched",
+    "copied",
+    "shared",
+    "cached",
+    "kept_private",
+    "released",
+    "evicted",
+    "dropped",
+    "uncached",
 ]
 
 

@@ -37,7 +37,7 @@ from tests.test_bookkeeping import Recorded, requests, setups
 
 
 class Haphazard:
-    """Drops what looks random, of every other request; never the last full block, which the next row goes on from."""
+    """Drops what looks random, of every other request; never the last full one: the next row goes on from it."""
 
     name = "haphazard"
     weighs = 0

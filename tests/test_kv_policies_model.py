@@ -1,4 +1,4 @@
-"""On the bundled model: what is computed from a thinned cache is what transformers computes under the same mask."""
+"""On the bundled model: a thinned cache gives what transformers computes under the same mask."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from engine import events as ev
 from engine.engine import Engine
 from engine.executor import TorchExecutor
-from engine.kv.holes import HOLE, Drops
+from engine.kv.holes import Drops
 from engine.kv.pool import KVPool
 from engine.load import limits_of, load
 from engine.model.invariant import invariant
@@ -145,7 +145,7 @@ def test_the_kept_set_of_h2o_is_that_of_the_attention_itself(size: int) -> None:
 def choose_gone(
     attention: Tensor, computed: int, size: int, heavy: int, recent: int, drops: Mapping[int, int]
 ) -> set[int]:
-    """Which blocks go once `computed` positions are: all but the recent ones, and those that were attended to most."""
+    """Which blocks go once `computed` positions are: all but the recent ones and the most attended ones."""
     mass = attention[:computed].sum(0)
     old = [
         index for index in range(computed // size)
@@ -235,8 +235,8 @@ def test_a_batch_of_thinned_and_whole_requests_is_computed_as_each_alone() -> No
 def test_memory_stays_as_promised_over_4096_tokens(policy: str, tmp_path: Path) -> None:
     """In a pool of exactly the promised size, with the blocks that tables hold counted after every step."""
     save_model(
-        tmp_path, "llama", max_position_embeddings=8192, num_hidden_layers=1, hidden_size=16, intermediate_size=16,
-        num_attention_heads=2, num_key_value_heads=1,
+        tmp_path, "llama", max_position_embeddings=8192, num_hidden_layers=1, hidden_size=16,
+        intermediate_size=16, num_attention_heads=2, num_key_value_heads=1,
     )  # fmt: skip
     promised = 1 + -(-127 // 16) + 1 if policy.startswith("sinks") else 64 // 16 + -(-63 // 16) + 1
     options = EngineOptions(dtype="float32", block_size=16, kv_blocks=promised)
@@ -259,7 +259,3 @@ def test_a_recorded_run_is_marked_and_replays(policy: str, tmp_path: Path) -> No
     assert run("replay", path).code == 0
     shown = run("sessions", "show", path)
     assert "output may differ" in shown.out
-
-
-def test_hole_stands_for_no_block() -> None:
-    assert HOLE == -1

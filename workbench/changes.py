@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from engine import events as ev
+from engine.kv.holes import HOLE, held
 from engine.state import RequestState, State
 
 
@@ -28,6 +29,7 @@ class Changes:
     freed: set[int] = field(default_factory=set)  # it is free now and was not
     cached: set[int] = field(default_factory=set)  # it entered the tree
     evicted: set[int] = field(default_factory=set)  # it left the tree
+    dropped: dict[str, set[int]] = field(default_factory=dict)  # table indexes, by request
     released: set[int] = field(default_factory=set)  # a table gave it up
     written: set[int] = field(default_factory=set)  # slots of it were computed
     nodes_created: set[int] = field(default_factory=set)
@@ -96,7 +98,7 @@ class _Reading:
         return self.tables[request]
 
     def _give_up(self, request: str) -> None:
-        self.changes.released.update(self._table(request))
+        self.changes.released.update(held(self._table(request)))
         self.tables[request] = []
 
     def _gives_up(self, event: ev.Preempted | ev.Finished) -> None:
@@ -108,12 +110,12 @@ class _Reading:
             self._give_up(request)
 
     def _matched(self, event: ev.PrefixMatched | ev.Inherited) -> None:
-        self.changes.matched.update(event.blocks)
+        self.changes.matched.update(held(event.blocks))
         self._table(event.request).extend(event.blocks)
 
     def _shared(self, event: ev.Shared) -> None:
         self.tables[event.request] = list(self._table(event.source))
-        self.changes.matched.update(self.tables[event.request])
+        self.changes.matched.update(held(self.tables[event.request]))
 
     def _allocated(self, event: ev.Allocated) -> None:
         self.changes.taken.update(event.blocks)
@@ -126,8 +128,22 @@ class _Reading:
 
     def _evicted(self, event: ev.Evicted) -> None:
         self.changes.evicted.update(event.blocks)
-        still_there = event.node in self.after.tree.nodes
-        (self.changes.nodes_trimmed if still_there else self.changes.nodes_removed).add(event.node)
+        self._trimmed(event.node)
+
+    def _trimmed(self, node: int) -> None:
+        still_there = node in self.after.tree.nodes
+        (self.changes.nodes_trimmed if still_there else self.changes.nodes_removed).add(node)
+
+    def _dropped(self, event: ev.Dropped) -> None:
+        self.changes.released.update(event.blocks)
+        self.changes.dropped.setdefault(event.request, set()).update(event.indexes)
+        table = self._table(event.request)
+        for index in event.indexes:
+            table[index] = HOLE
+
+    def _uncached(self, event: ev.Uncached) -> None:
+        self.changes.evicted.update(event.blocks)
+        self._trimmed(event.node)
 
     def _cached(self, event: ev.Cached) -> None:
         self.changes.cached.update(event.blocks)
@@ -164,6 +180,8 @@ _HANDLERS: Final[Mapping[type[ev.Event], Callable[[_Reading, Any], None]]] = {
     ev.Allocated: _Reading._allocated,
     ev.Copied: _Reading._copied,
     ev.Evicted: _Reading._evicted,
+    ev.Dropped: _Reading._dropped,
+    ev.Uncached: _Reading._uncached,
     ev.Cached: _Reading._cached,
     ev.Split: _Reading._split,
     ev.Scheduled: _Reading._scheduled,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from engine.kv.blocks import NO_NODE
+from engine.kv.holes import HOLE
 from workbench.moment import Moment
 from workbench.selection import Selection
 
@@ -41,7 +42,8 @@ def _block_of(chosen: Selection, moment: Moment) -> int | None:
     if live is None or row is None:
         return None
     index = row // moment.state.blocks.block_size
-    return live.table[index] if index < len(live.table) else None
+    block = live.table[index] if index < len(live.table) else HOLE
+    return None if block == HOLE else block
 
 
 __all__ = ["follow"]

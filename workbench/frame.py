@@ -45,6 +45,7 @@ def header_items(scene: Scene) -> list[Item]:
         *([Item([Span("branch ", "dim"), _branch(scene)])] if scene.branches.several else []),
         Item(_queues(moment.state), 2),
         Item(_kv(moment.state, glyphs), 3),
+        *([Item(Span(f"{about.kv_policy}: output may differ", "warn"), 1)] if about.kv_policy else []),
         Item([Span("hit ", "dim"), _hit_rate(moment.state)], 6),
         Item([Span(_speed(scene), "text"), Span(" tok/s", "dim")], 7),
         *([Item(Span(f"{glyphs.changed} rec", "bad"), 9, right=True)] if scene.engine.records else []),

@@ -175,6 +175,6 @@ _LIVE: Final[Mapping[str, Callable[[Request], Value]]] = {
     "state": lambda request: str(request.state),
     "pos": lambda request: request.num_tokens,
     "computed": lambda request: request.computed,
-    "blocks": lambda request: len(request.table),
+    "blocks": lambda request: len(request.held_blocks),
     "cached": lambda request: request.cached_tokens,
 }

@@ -8,6 +8,7 @@ from engine.debug.commands import InfoTopic
 from engine.debug.points import info_lines
 from engine.debug.said import PointInfo
 from engine.ids import request_of
+from engine.kv.holes import HOLE
 from engine.kv.radix import ROOT
 from engine.params import EngineOptions
 from engine.sanitise import display_text
@@ -52,7 +53,7 @@ def _request(request: Request, text_of: TextOf) -> str:
     parts = [
         f"{request.id:<6}{request.state:<10} {request.prompt_tokens} prompt + {request.output_tokens} output",
         f"{request.computed} computed, {request.cached_tokens} of them from the cache",
-        plural(len(request.table), "block"),
+        plural(len(request.held_blocks), "block"),
     ]
     if request.parent is not None:
         parts.append(f"a fork of {request.parent} at {request.forked_at}")
@@ -84,7 +85,7 @@ def _blocks(state: State) -> list[str]:
         f" {blocks.cached} cached, {len(blocks.free)} free"
     ]
     lines += [
-        f"  request {request.id}: {' '.join(map(str, request.table))}"
+        f"  request {request.id}: {' '.join('·' if block == HOLE else str(block) for block in request.table)}"
         for request in sorted(state.requests.values(), key=lambda request: request.arrival)
         if request.table
     ]

@@ -9,6 +9,9 @@ from engine import events as ev
 from engine.wording.parts import TokenText, listed, plural, ranges
 from engine.wording.reasons import why
 
+OUTPUT_MAY_DIFFER: Final = "output may differ from that with the whole cache"
+"""What there is to say of a run with a KV policy that drops blocks."""
+
 
 def _weighed(event: ev.Weighed, _text: TokenText) -> str:
     rows = (

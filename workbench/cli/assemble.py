@@ -169,6 +169,7 @@ def _header(
         machine=this_machine(),
         eos_ids=executor.decoder.config.eos_ids,
         plugins=plugins,
+        kv_policy="" if executor.plugs.kv_policy is None else executor.plugs.kv_policy.name,
         adapters=adapters_used(options.adapters),
     )
 

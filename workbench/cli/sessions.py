@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from engine.params import EngineOptions
+from engine.wording.keeping import OUTPUT_MAY_DIFFER
 from sessions.errors import SessionError
 from sessions.pack_import import remove_model_files
 from sessions.places import SUFFIX, sessions_folder, side_files
@@ -50,6 +51,7 @@ class SessionDetails(msgspec.Struct, frozen=True, kw_only=True):
     options: EngineOptions
     evictions: int
     preemptions: int
+    kv_policy: str
     requests: tuple[RequestResult, ...]
 
 
@@ -139,6 +141,7 @@ def _details(session: Session) -> SessionDetails:
         options=header.options,
         evictions=last.evicted_blocks if last else 0,
         preemptions=last.preemptions if last else 0,
+        kv_policy=header.kv_policy,
         requests=read_requests(session, branch),
     )
 
@@ -170,6 +173,7 @@ def _pairs(details: SessionDetails) -> list[tuple[str, object]]:
         ("weights", f"sha256 {details.weights_sha256}"),
         ("torch", details.torch_version),
         *([("plugins", ", ".join(options.plugins))] if options.plugins else []),
+        *([("KV policy", f"{details.kv_policy}: {OUTPUT_MAY_DIFFER}")] if details.kv_policy else []),
         ("KV", f"{details.num_blocks} blocks of {options.block_size} tokens, {_token_bytes(details)}"),
         ("scheduling", f"{options.policy}, {options.token_budget} tokens a step, {options.max_running} at once"),
         *_branches(summary),

@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.css.scalar import Scalar
 
+from engine.kv.holes import HOLE
 from engine.state import Request
 from engine.wording import plural
 from workbench.actions import Action
@@ -198,7 +199,8 @@ class BlocksView(View):
         if message.pane.id == "blocks-map":
             self.bench.select(replace(chosen, block=message.index))
         elif isinstance(model, BlockTable):
-            self.bench.select(replace(chosen, block=model.table[message.index]))
+            if (block := model.table[message.index]) != HOLE:
+                self.bench.select(replace(chosen, block=block))
         elif isinstance(model, RequestMemory):
             self.bench.select(replace(chosen, request=model.requests[message.index].id, block=None))
 
@@ -328,10 +330,14 @@ def why_no_table(scene: Scene) -> str:
 def said_of_table(scene: Scene, live: Request) -> str:
     """How much the table holds, and what of it the selected token's row read."""
     row, size = scene.selection.row, scene.moment.state.blocks.block_size
-    held = f"{live.computed:,} tokens in {len(live.table):,} blocks"
+    gone = len(live.dropped)
+    held = f"{live.computed - gone * size:,} tokens in {len(live.held_blocks):,} blocks"
+    held += f", {gone:,} dropped" if gone else ""
     if row is None or row >= live.computed:
         return held
-    return f"row {row:,} reads index 0 to {row // size} · {held}"
+    unread = sum(first <= row for first in live.dropped.values())
+    without = f" but {unread:,} dropped" if unread else ""
+    return f"row {row:,} reads index 0 to {row // size}{without} · {held}"
 
 
 def slot_of(scene: Scene, slots: Slots) -> int | None:

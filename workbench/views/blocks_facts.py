@@ -24,7 +24,7 @@ def chosen_block(scene: Scene) -> int:
     if block is not None and 0 <= block < scene.moment.state.blocks.num_blocks:
         return block
     live = scene.moment.live_request(scene.selection.request)
-    return live.table[0] if live and live.table else 0
+    return next(iter(live.held_blocks), 0) if live else 0
 
 
 def block_lines(scene: Scene, block: int, slots: Slots, history: Sequence[BlockChange]) -> list[Line]:
@@ -79,13 +79,29 @@ def _place(scene: Scene, block: int) -> Line:
     blocks, node = state.blocks, state.blocks.node[block]
     hash_ = blocks.hash[block]
     if node == NO_NODE:
-        why = "not full yet" if blocks.fill[block] < blocks.block_size else "a twin in the tree holds the same"
-        why = why if scene.record.about.options.prefix_cache else "the prefix cache is off"
-        return [Span("not in the tree", "dim"), Span(f": {why}")]
+        return [Span("not in the tree", "dim"), Span(f": {_why_not_in_the_tree(scene, block)}")]
     return [
         Span(f"in the tree at node {node}", "kv-cached"),
         Span(f", hash {written_hash(hash_)}…, {_times(blocks.hits[block])}; {_eviction(scene, block)}"),
     ]
+
+
+def _why_not_in_the_tree(scene: Scene, block: int) -> str:
+    state = scene.moment.state
+    if not scene.record.about.options.prefix_cache:
+        return "the prefix cache is off"
+    if state.blocks.fill[block] < state.blocks.block_size:
+        return "not full yet"
+    end = (state.blocks.index[block] + 1) * state.blocks.block_size
+    for holder in holders(state, block):
+        live = state.requests[holder]
+        if live.pure_tokens is not None and end > live.pure_tokens:
+            return f"computed with stages scaled for {holder}"
+        if live.own_from is not None and end > live.own_from:
+            return f"computed after blocks of {holder} were dropped"
+        if live.dropped:
+            return f"it follows a block that {holder} dropped"
+    return "a twin in the tree holds the same"
 
 
 def _eviction(scene: Scene, block: int) -> str:

@@ -26,6 +26,8 @@ _WORDS: Final[Mapping[BlockChangeName, Callable[[BlockChange], str]]] = {
     "kept_private": lambda _: "full: a twin, private",
     "released": lambda c: f"{c.request} gave it up",
     "evicted": lambda c: f"evicted for {c.request}",
+    "dropped": lambda c: f"dropped from {c.request} [{c.block_index}]",
+    "uncached": lambda c: f"out of the tree, with {c.request}",
 }
 INKS: Final[Mapping[BlockChangeName, Ink]] = {
     "allocated": "kv-owned",
@@ -34,6 +36,7 @@ INKS: Final[Mapping[BlockChangeName, Ink]] = {
     "shared": "kv-shared",
     "cached": "kv-cached",
     "evicted": "evicted",
+    "dropped": "evicted",
 }
 STATE_INKS: Final[Mapping[str, Ink]] = {"owned": "kv-owned", "cached": "kv-cached", "free": "kv-free"}
 

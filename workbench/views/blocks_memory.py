@@ -174,19 +174,19 @@ class RequestMemory:
         self._block_bytes = scene.record.about.shape.kv_bytes_per_token * self._state.blocks.block_size
         self.requests = list(self._state.running.values())
         self.columns: Sequence[Column] = (request_column(each.id for each in self.requests), *REQUEST_COLUMNS)
-        self._most = max((len(request.table) for request in self.requests), default=1)
+        self._most = max((len(request.held_blocks) for request in self.requests), default=1)
 
     def __len__(self) -> int:
         return len(self.requests)
 
     def row(self, index: int) -> Sequence[Line]:
         request, refs = self.requests[index], self._state.blocks.ref_count
-        count = len(request.table)
-        shared = sum(refs[block] > 1 for block in request.table)
-        empty = count * self._state.blocks.block_size - request.computed
+        size, count = self._state.blocks.block_size, len(request.held_blocks)
+        shared = sum(refs[block] > 1 for block in request.held_blocks)
+        empty = len(request.table) * size - request.computed
         return (
             request.id,
-            Span(f"{request.computed:,}", "dim"),
+            Span(f"{count * size - empty:,}", "dim"),
             f"{count:,}",
             Span(f"{shared:,}" if shared else "–", "kv-shared" if shared else "faint"),
             Span(f"{empty:,}", "dim"),

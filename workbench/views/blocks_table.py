@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.kv.blocks import NO_NODE
+from engine.kv.holes import HOLE
 from engine.state import Request
 from workbench.bench import Scene
 from workbench.views.holders import holders
 from workbench.widgets.columns import Column
 from workbench.widgets.inks import Ink
-from workbench.widgets.spans import Bar, Line, Span
+from workbench.widgets.spans import Bar, Line, Span, pieces
 
 COLUMNS = (
     Column("index", 5, "right"),
@@ -35,6 +36,7 @@ class BlockTable:
     def __init__(self, scene: Scene, request: Request) -> None:
         self.table = list(request.table)
         self._request = request.id
+        self._dropped = dict(request.dropped)
         self._record = scene.record
         self._state = scene.moment.state
         self._changes = scene.moment.changes
@@ -45,6 +47,8 @@ class BlockTable:
 
     def row(self, index: int) -> Sequence[Line]:
         blocks, block = self._state.blocks, self.table[index]
+        if block == HOLE:
+            return self._hole(index)
         size, fill = blocks.block_size, blocks.fill[block]
         others = [each for each in holders(self._state, block) if each != self._request]
         shared = len(others) > 0
@@ -63,8 +67,20 @@ class BlockTable:
             self._ends(index * size, fill),
         )
 
+    def _hole(self, index: int) -> Sequence[Line]:
+        """A block that a KV policy dropped: whose rows go without, and what they do not read."""
+        size = self._state.blocks.block_size
+        since = Span(f"no row from {self._dropped[index]:,} on reads it  ", "evicted")
+        positions = Span(f"{index * size}–{(index + 1) * size - 1}", "dim")
+        return (
+            str(index), Span("gone", "evicted"), positions, NONE, "", NONE, NONE, NONE, NONE,
+            [since, *pieces(self._ends(index * size, size))],
+        )  # fmt: skip
+
     def changed(self, index: int) -> bool:
         block = self.table[index]
+        if block == HOLE:
+            return index in self._changes.dropped.get(self._request, ())
         return block in self._changes.blocks or block in self._changes.written
 
     def index_of(self, block: int | None) -> int | None:

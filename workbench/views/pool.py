@@ -31,7 +31,7 @@ class PoolMap:
         for block in self._moment.changes.blocks:
             states[block] |= CHANGED
         live = self._moment.live_request(self._request)
-        for block in live.table if live else ():
+        for block in live.held_blocks if live else ():
             states[block] |= LIT
         return bytes(states)
 

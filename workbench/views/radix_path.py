@@ -35,7 +35,7 @@ def request_path(scene: Scene) -> RequestPath:
         return NOWHERE
     live = scene.moment.live_request(request)
     if live is not None and live.table:
-        listed = [block for block in live.table if state.blocks.node[block] != NO_NODE]
+        listed = [block for block in live.held_blocks if state.blocks.node[block] != NO_NODE]
         if not listed:
             return RequestPath((), 0, True)
         path = path_to(state, state.blocks.node[listed[-1]])

@@ -85,7 +85,7 @@ class RequestTable:
             str(live.prompt_tokens),
             str(live.output_tokens) if live.output_tokens else NONE,
             str(row.cached_tokens) if admitted and row.cached_tokens else NONE,
-            str(len(live.table)) if has_blocks else NONE,
+            str(len(live.held_blocks)) if has_blocks else NONE,
             Bar(_progress(live), ink),
             self._tail(row, live.num_tokens),
         )

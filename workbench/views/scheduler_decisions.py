@@ -27,6 +27,7 @@ OPENS: Final[Mapping[type[ev.Event], str]] = {
     ev.Waiting: "blocks",
     ev.Admitted: "blocks",
     ev.Preempted: "blocks",
+    ev.Dropped: "blocks",
     ev.Finished: "tokens",
     ev.StepFailed: "events",
 }

@@ -5,6 +5,7 @@ const TAKES = new Set(["allocated", "matched", "copied", "shared"]);
 const CHANGES = {
   allocated: "allocated", matched: "matched by a prefix hit", copied: "copied into", shared: "shared with a sample",
   cached: "entered the tree", kept_private: "kept private", released: "released", evicted: "evicted",
+  dropped: "dropped by the KV policy", uncached: "left the tree, still held",
 };
 const checkpoints = [];
 let every = 64;

@@ -31,7 +31,7 @@ def memory_part(excerpt: Excerpt) -> dict[str, Any]:
 def _holders(state: State) -> list[tuple[int, list[str]]]:
     found: defaultdict[int, list[str]] = defaultdict(list)
     for request in state.requests.values():
-        for block in request.table:
+        for block in request.held_blocks:
             found[block].append(request.id)
     return sorted(found.items())
 
