@@ -77,11 +77,11 @@ class Continued:
     hypotheses: tuple[Hypothesis, ...]
     over: SearchEnd | None
 
-    @property
-    def margin(self) -> float:
-        """How close two neighbours among the candidates are, in score: another order might have chosen others."""
-        scores = [each.score for each in self.candidates]
-        return min((better - worse for better, worse in pairwise(scores)), default=math.inf)
+
+def margin_of(candidates: Sequence[Candidate]) -> float:
+    """How close two neighbours among them are, in score: in another order others might have been chosen."""
+    scores = [each.score for each in candidates]
+    return min((better - worse for better, worse in pairwise(scores)), default=math.inf)
 
 
 def considered_of(width: int, ending_ids: int) -> int:

@@ -17,7 +17,8 @@ def draft_requests(
     """The requests that will decode next, and may have drafts, by rank."""
     for request in sorted(state.running.values(), key=lambda each: each.rank):
         most = min(_wanted(request), max_context - request.num_tokens - 1, budget - 1, MOST_DRAFTS)
-        if request.state is RequestState.RUNNING and request.pending == 1 and most > 0:
+        alone = request.search is None  # what a beam goes on with depends on the others
+        if alone and request.state is RequestState.RUNNING and request.pending == 1 and most > 0:
             seed = seed_of(engine_seed, request.id, request.params)
             yield DraftRequest(
                 request.id, log.tokens_of(request.id), request.prompt_tokens, request.params, seed,

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 from engine import events as ev
+from engine.beam_rows import Continuation
 from engine.books import Begun, Emit
 from engine.commit import cache_full_blocks
 from engine.drafting import NO_DRAFTS, Drafts
@@ -27,9 +28,10 @@ from engine.plugs import Plugs, check_policies
 from engine.protocol import Inspect, Inspection, LayersSeen, LookLayers
 from engine.rewinding import Rewinder, Rewound
 from engine.scheduler import Plan, Scheduler
+from engine.searching import Searching, with_beams
 from engine.sink import Sink
 from engine.state import Request, RequestState, State
-from engine.taking import Taking, captured_of, details_of
+from engine.taking import captured_of, details_of
 from engine.timeline import Past, Timeline
 
 __all__ = ["Begun", "Engine", "MakeStopStrings", "RefusedError", "Sink", "Step", "StepFailedError"]
@@ -53,7 +55,7 @@ class Step:
     details: DetailsOf
 
 
-class Engine(Taking):
+class Engine(Searching):
     """Continuous batching over a paged KV cache with prefix sharing, one step at a time."""
 
     def __init__(
@@ -263,6 +265,7 @@ class Engine(Taking):
         results: list[ev.Event] = []
         emit = self._emitter(results)
         answers = self._answers(job, outcome)
+        beams: Sequence[Continuation] = ()
         if plan.batch:
             self._accept(answers, outcome, emit)
             batch = self._true_batch(plan.batch, answers)
@@ -270,6 +273,7 @@ class Engine(Taking):
             self._settle(batch, outcome, emit)
             self._give_back(answers, emit)
             self._take_last(answers, outcome, emit)
+            beams = self._go_on(job, outcome, emit)
         emit(
             self._event(
                 ev.StepCommitted, tokens=sum(work.tokens for work in plan.batch), started_ns=started_ns,
@@ -278,7 +282,7 @@ class Engine(Taking):
             )
         )  # fmt: skip
         self._note_time()
-        details = details_of(answers, outcome)
+        details = with_beams(details_of(answers, outcome), beams)
         if self._sink is not None:
             if outcome.captured:
                 captured, branch = captured_of(answers, outcome.captured), self.state.branch
@@ -293,7 +297,7 @@ class Engine(Taking):
             if self.scheduler.may_share(request):
                 cache_full_blocks(self.state, self.tokens, request, work.start, emit)
             self._drop(request, work, outcome, emit)
-            if request.pending == 0 and request.state is RequestState.PREFILLING:
+            if request.pending == request.held_back and request.state is RequestState.PREFILLING:
                 emit(self._event(ev.Started, request=request.id))
                 for sample in self.state.heirs(request):
                     emit(self._event(ev.Shared, request=sample.id, source=request.id))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from engine.acceptance import Checked
+    from engine.beam_rows import BeamRow
     from engine.kv.writes import WriteClock
 
 
@@ -125,12 +126,14 @@ class Job:
     """A step's work: copy blocks, run the slices through the model, choose tokens.
 
     `processing` is what logits processors changed when a recorded step is run again: none is asked then.
+    `beams` are rows from which beam searches go on: what they choose depends on all of them.
     """
 
     copies: Sequence[Copied]
     slices: Sequence[Slice]
     choices: Sequence[Choice]
     processing: RecordedProcessing | None = None
+    beams: Sequence[Choice] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,7 @@ class Outcome:
 
     `captured` are tensors of the rows that chose them, where the options say so. `processing` is what logits
     processors did before each choice; empty where none is asked. `weighed` is what a KV policy wanted measured.
+    `beams` has the row of each of the job's beams.
     """
 
     tokens: Sequence[int]
@@ -171,6 +175,7 @@ class Outcome:
     processing: Sequence[Processing] = ()
     checked: Mapping[str, Checked] = field(default_factory=dict)
     weighed: Sequence[Weighing] = ()
+    beams: Mapping[str, BeamRow] = field(default_factory=dict)
 
 
 def tokens_by_request(job: Job, outcome: Outcome) -> dict[str, Iterator[int]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from engine.beam_rows import BeamRow
 from engine.capture import Taken, Wanted
 from engine.capturing import Keeper
 from engine.changed_logits import Processed
@@ -93,6 +94,21 @@ class TorchExecutor:
         return [*watchers, keeper], keeper.taken
 
     def _choose(self, job: Job, found: Tensor, forward_ns: int, captured: Sequence[Taken]) -> Outcome:
+        """Choose from `found` [rows, vocab]; what beams choose depends on all of them, so each gets its row."""
+        if not job.beams:
+            return self._choose_alone(job, found, forward_ns, captured)
+        beams, others = rows_of_beams(job)
+        outcome = self._choose_alone(job, found[others], forward_ns, captured)
+        clock = time.perf_counter_ns()
+        rows = {choice.request: self._beam_row(choice, found[at].numpy(), job) for choice, at in beams}
+        sampled_ns = outcome.sample_ns + time.perf_counter_ns() - clock
+        return replace(outcome, beams=rows, sample_ns=sampled_ns)
+
+    def _beam_row(self, choice: Choice, raw: Row, job: Job) -> BeamRow:
+        processing = self._processed(raw, choice, choice.tokens, job.processing)
+        return BeamRow.of(raw, self._row(choice, choice.tokens, processing.done), processing)
+
+    def _choose_alone(self, job: Job, found: Tensor, forward_ns: int, captured: Sequence[Taken]) -> Outcome:
         if not job.choices:
             return Outcome((), (), NO_DETAILS, forward_ns, 0)
         clock = time.perf_counter_ns()
@@ -122,7 +138,7 @@ class TorchExecutor:
 
     def batch_of(self, job: Job) -> Batch:
         """The job's slices as the decoder takes them; logits only where a token is chosen."""
-        chosen = rows_of_choices(job)
+        chosen = rows_of_choices(job) | {choice.row: 1 for choice in job.beams}
         spans = [
             Span(
                 part.work.request, part.work.start, part.work.tokens, part.table,
@@ -190,6 +206,21 @@ def _rows_of(logits: Tensor, job: Job) -> Tensor:
 def rows_of_choices(job: Job) -> dict[int, int]:
     """By slice, how many of its last rows may choose a token."""
     return {choice.row: 1 + len(choice.draft or ()) for choice in job.choices}
+
+
+def rows_of_beams(job: Job) -> tuple[list[tuple[Choice, int]], list[int]]:
+    """Which row of the logits is each beam's, and which rows are those of other choices."""
+    own, counts = {choice.row: choice for choice in job.beams}, rows_of_choices(job)
+    beams: list[tuple[Choice, int]] = []
+    others: list[int] = []
+    at = 0
+    for row in sorted(own.keys() | counts.keys()):
+        if row in own:
+            beams.append((own[row], at))
+        else:
+            others += range(at, at + counts[row])
+        at += counts.get(row, 1)
+    return beams, others
 
 
 def _first_rows(job: Job) -> list[int]:

@@ -145,7 +145,7 @@ def _details(chosen: _Chosen) -> TokenDetails:
         margin=margin,
         draw=chosen.draw,
         interval=trail.interval if trail else None,
-        near_tie=_near_tie(trail, chosen.draw, margin),
+        near_tie=_near_tie(trail, chosen.draw, margin if row.gap is None else row.gap),
         logits_hash=xxhash.xxh3_64_intdigest(raw.data),
         stages=_stage_results(processed, row),
         candidates=_candidates(raw, ids, rank, processed),
@@ -218,6 +218,8 @@ def _setting(stage: Stage, params: SamplingParams) -> float:
             return params.presence_penalty
         case "frequency":
             return params.frequency_penalty
+        case "log_softmax":
+            return 0.0
         case _:
             return params.temperature
 

@@ -17,12 +17,17 @@ class Forced(Intake):
     plugs: Plugs
 
     def abort(self, request: str) -> None:
-        """End a live request now, keeping what it has generated. KeyError when there is none of that id."""
+        """End a live request now, keeping what it has generated. KeyError when there is none of that id.
+
+        With a beam its whole search ends.
+        """
         self._between_steps()
         live = self.state.requests[request]
-        self._say(
-            ev.Finished, request=request, reason="abort", detail="aborted", output_tokens=live.output_tokens
-        )
+        beams = self.state.beams_of(live.search) if live.search is not None else []
+        for each in (live, *(beam for beam in beams if beam is not live)):
+            self._say(
+                ev.Finished, request=each.id, reason="abort", detail="aborted", output_tokens=each.output_tokens
+            )
 
     def preempt(self, request: str) -> None:
         """Take its blocks from a request, as if another needed them. OptionError when it is not running."""

@@ -89,11 +89,11 @@ def _tokens(spec: ForkSpec, origin: _Origin) -> tuple[tuple[int, ...], int]:
 
 
 def _params(spec: ForkSpec, origin: _Origin, engine_seed: int, outputs: int, room: int) -> SamplingParams:
-    """The settings of the fork: its draws are the parent's until the seed is changed."""
+    """The settings of the fork: its draws are the parent's until the seed is changed. It is no beam search."""
     params = spec.params or origin.asked.params
     seed = seed_of(engine_seed, spec.parent, origin.asked.params) if params.seed is None else params.seed
     most = min(max(params.max_tokens, outputs + 1), max(room, outputs + 1))
-    return msgspec.structs.replace(params, seed=seed, max_tokens=most)
+    return msgspec.structs.replace(params, seed=seed, max_tokens=most, beams=1)
 
 
 def _changed(spec: ForkSpec) -> tuple[Change, ...]:

@@ -6,12 +6,13 @@ import msgspec
 
 from engine import events as ev
 from engine.adapters import check_known
+from engine.beams import considered_of
 from engine.endings import Endings, MakeStopStrings
 from engine.execution import Limits
 from engine.forking import ForkSpec, make_fork
 from engine.ids import request_id
 from engine.option_error import OptionError
-from engine.params import EngineOptions, RequestSpec
+from engine.params import EngineOptions, RequestSpec, SamplingParams
 from engine.reasons import FinishDetail
 from engine.scheduler import blocks_for, copies_for
 from engine.sink import Sink
@@ -60,10 +61,25 @@ class Intake(Endings):
                 f"the prompt has {prompt} tokens; the context holds {limit}, one of them to generate",
                 prompt, limit,
             )  # fmt: skip
-        self._check_room(prompt, spec.n)
+        self._check_room(prompt, max(spec.n, spec.params.beams))
         if spec.n > self.options.max_running:
             limit = self.options.max_running
             raise RefusedError(f"n is {spec.n}; at most {limit} requests run at once", spec.n, limit)
+        if spec.params.beams > 1:
+            self._check_search(spec.params)
+
+    def _check_search(self, params: SamplingParams) -> None:
+        """All beams go on in one step, and the first token alone must offer each a way to go on."""
+        beams, vocab = params.beams, self.limits.vocab_size
+        for limit, what in (
+            (self.options.max_running, "requests run at once"),
+            (self.options.token_budget, "tokens are computed in a step"),
+        ):
+            if beams > limit:
+                raise RefusedError(f"beams is {beams}; at most {limit} {what}", beams, limit)
+        looked = considered_of(beams, len(params.stop_ids) + len(self.limits.eos_ids))
+        if looked > vocab:
+            raise RefusedError(f"beams is {beams}: a vocabulary of {vocab} is too small for them", looked, vocab)
 
     def _check_adapter(self, name: str) -> None:
         try:

@@ -21,8 +21,10 @@ class JobMaker:
     def job(self, plan: Sequence[ev.Event], batch: Sequence[ev.Work]) -> Job:
         """The job of a step whose `plan` is applied."""
         slices = [self._slice(work) for work in batch]
-        choices = [choice for row, work in enumerate(batch) for choice in self._choices(row, work)]
-        return Job([event for event in plan if isinstance(event, ev.Copied)], slices, choices)
+        found = [choice for row, work in enumerate(batch) for choice in self._choices(row, work)]
+        beams = [choice for choice in found if choice.params.beams > 1]
+        choices = [choice for choice in found if choice.params.beams == 1] if beams else found
+        return Job([event for event in plan if isinstance(event, ev.Copied)], slices, choices, beams=beams)
 
     def _slice(self, work: ev.Work) -> Slice:
         tokens: Sequence[int] = self.log.tokens_of(work.request)[work.start : work.stop]

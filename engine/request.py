@@ -78,7 +78,7 @@ class Request:
     @property
     def own_from(self) -> int | None:
         """From this position on its KV is its own: stages are scaled, or blocks before it were dropped."""
-        starts = [*(() if self.pure_tokens is None else (self.pure_tokens,))]
+        starts = [*self.dropped.values(), *(() if self.pure_tokens is None else (self.pure_tokens,))]
         return min(starts, default=None)
 
     def pure_blocks(self, block_size: int) -> int | None:

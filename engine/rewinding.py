@@ -176,11 +176,28 @@ class Rewinder:
                 job = JobMaker(past.state, past.tokens).job(events[:index], event.batch)
                 outcome: Outcome = self._executor.execute(replace(job, processing=recorded_processing(events)))
                 chosen = tokens_by_request(job, outcome)
-            elif isinstance(event, ev.Token) and next(chosen[event.request]) != event.token:
+            elif isinstance(event, ev.BeamsChosen):
+                _check_beams(event, outcome)
+            elif isinstance(event, ev.Token) and not _is_next(past.state, event, chosen):
                 raise ReplayedDifferentlyError(
                     f"step {event.step} was run again and chose another token for request {event.request}"
                     f" at position {event.position}: this is not the machine, or the model, of the record"
                 )
+
+
+def _is_next(state: State, event: ev.Token, chosen: dict[str, Iterator[int]]) -> bool:
+    """Whether the token is the next that was chosen for its request; those of beams are checked all at once."""
+    return state.requests[event.request].search is not None or next(chosen[event.request]) == event.token
+
+
+def _check_beams(event: ev.BeamsChosen, outcome: Outcome) -> None:
+    """Raise ReplayedDifferentlyError unless the beams' rows give what was chosen from them."""
+    for candidate in event.candidates:
+        if outcome.beams[candidate.parent].logprob_of(candidate.token) != candidate.logprob:
+            raise ReplayedDifferentlyError(
+                f"step {event.step} was run again and gave beam {candidate.parent} another log-probability for"
+                f" token {candidate.token}: this is not the machine, or the model, of the record"
+            )
 
 
 __all__ = ["NotExactError", "ReplayedDifferentlyError", "Rewinder", "Rewound"]

@@ -43,7 +43,8 @@ class SamplerRow:
     """Whose token a row of logits chooses, and how.
 
     `position` is the place, in prompt + output, of the token to be chosen; `seen` is needed where a
-    penalty is on. `processed` is what logits processors changed, before all stages.
+    penalty is on. `processed` is what logits processors changed, before all stages. `gap` is of a beam: how near
+    two candidates of its search were to each other, which decides as the two largest logits do elsewhere.
     """
 
     request_id: str
@@ -53,11 +54,12 @@ class SamplerRow:
     position: int
     seen: SeenTokens | None = None
     processed: tuple[Processed, ...] = ()
+    gap: float | None = None
 
     @property
     def transforms(self) -> bool:
         """Whether any stage changes its logits."""
-        return bool(self.processed) or bool(active_transforms(self.params))
+        return bool(self.processed) or self.params.beams > 1 or bool(active_transforms(self.params))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

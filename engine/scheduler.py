@@ -3,6 +3,7 @@
 A plan is the list of events that make it true. Order of service is priority, then arrival:
 
     1. running requests decode one token each; short of blocks, the last-come request is preempted
+       (beams of a search decode, and give way, together)
        and verify what was drafted for them, as far as that costs nobody anything
     2. prefills under way compute their next chunk
     3. preempted and waiting requests are admitted until the first that does not fit
@@ -39,6 +40,7 @@ from engine.reasons import (
     WaitReason,
 )
 from engine.state import Request, RequestState, State
+from engine.together import Together
 from engine.tokens import RequestSource
 
 
@@ -133,7 +135,7 @@ class _HeadStart:
     source: str | MatchEnd
 
 
-class Planning:
+class Planning(Together):
     """One plan in the making."""
 
     def __init__(self, scheduler: Scheduler, state: State, drafts: Drafts = NO_DRAFTS) -> None:
@@ -148,11 +150,16 @@ class Planning:
         self._running = {request.id: request for request in sorted(state.running.values(), key=lambda r: r.rank)}
         self._victim: str | None = None
         self._considered: set[str] = set()
+        self._over = set()
 
     def run(self) -> Plan:
         for request in list(self._running.values()):
-            if request.state is RequestState.RUNNING and request.id in self._running:
+            if request.state is not RequestState.RUNNING or request.id not in self._running:
+                continue
+            if request.search is None:
                 self._decode(request)
+            elif request.id not in self._considered:
+                self._decode_beams(request.search)
         self._verify()
         for request in list(self._running.values()):
             if request.state is RequestState.PREFILLING and request.id in self._running:
@@ -174,7 +181,7 @@ class Planning:
             if isinstance(found, Room):
                 self._give_block(request, found)
                 break
-            if self._make_room(request, found) is request:
+            if self._make_room(request, found, 1) is request:
                 return
         self._schedule(request, "decode", request.computed, 1)
 
@@ -182,19 +189,29 @@ class Planning:
         index = request.computed // self._state.blocks.block_size
         return index == len(request.table) or self._overlay.ref_count(request.table[index]) > 1
 
-    def _make_room(self, needy: Request, short: Short) -> Request:
+    def _make_room(self, needy: Request, short: Short, need: int) -> Request:
         """Take its blocks from the last-come request, which may be `needy` itself; who that was.
+
+        With a beam its whole search gives way.
 
         Even alone a request may have to give way: blocks that it computed twice pin the cached ones that it
         could use instead, and does when it comes back.
         """
         victim = max(self._running.values(), key=lambda other: other.rank)
+        if victim.search is not None and self._least_blocks(victim.search) > self._state.blocks.num_blocks:
+            self._finish_search(victim.search)
+            return victim
         if blocks_for(victim.num_tokens, self._state.blocks.block_size) > self._state.blocks.num_blocks:
             self._finish_full(victim)
-        else:
-            self._preempt(victim, needy, short)
-        self._drop(victim)
+            self._drop(victim)
+            return victim
+        for each in self._gang(victim):
+            self._preempt(each, needy, short, need)
+            self._drop(each)
         return victim
+
+    def _prefixes(self, request: Request) -> Sequence[int]:
+        return self._scheduler.hashes_of(request, self._state.blocks.block_size)
 
     def _finish_full(self, request: Request) -> None:
         """The request has filled the whole pool: it could not go on even if it were alone."""
@@ -208,9 +225,9 @@ class Planning:
             limit=self._state.blocks.num_blocks,
         )
 
-    def _preempt(self, victim: Request, needy: Request, short: Short) -> None:
+    def _preempt(self, victim: Request, needy: Request, short: Short, need: int) -> None:
         others = tuple(other for other in self._running if other not in (victim.id, needy.id))
-        reason = NeededBlocks(needy.id, 1, short.free, short.evictable, others)
+        reason = NeededBlocks(needy.id, need, short.free, short.evictable, others)
         self._emit(
             ev.Preempted,
             request=victim.id,
@@ -279,11 +296,12 @@ class Planning:
     # -- prefill -------------------------------------------------------------------------------------
 
     def _continue(self, request: Request) -> None:
-        tokens = self._chunk(request.pending)
+        pending = request.pending - request.held_back
+        tokens = self._chunk(pending)
         if tokens:
             self._schedule(request, "prefill", request.computed, tokens)
         else:
-            self._wait(request, self._budget_spent(1 if self._options.chunked_prefill else request.pending))
+            self._wait(request, self._budget_spent(1 if self._options.chunked_prefill else pending))
 
     def _chunk(self, pending: int) -> int:
         """How many of `pending` tokens fit now; a whole prefill larger than the budget runs when alone."""
@@ -295,7 +313,12 @@ class Planning:
 
     def _admit(self) -> None:
         for request in self._scheduler.admission_order(self._state):
+            if request.id in self._over:
+                continue
             reason = self._try_admit(request)
+            if isinstance(reason, NoFreeBlocks) and request.search is not None and self._is_stuck(request):
+                self._finish_search(request.search)
+                continue
             if reason is not None:
                 self._wait(request, reason)
                 break
@@ -311,18 +334,25 @@ class Planning:
             return MaxRunning(samples, seats, self._options.max_running)
         if self._left == 0:
             return self._budget_spent(1)
+        if (reason := self._comes_back_after(request)) is not None:
+            return reason
         size = self._state.blocks.block_size
         start = self._head_start(request)
-        tokens = self._chunk(request.num_tokens - start.tokens)
-        if tokens == 0:
-            return self._budget_spent(request.num_tokens - start.tokens)
+        pending = request.num_tokens - request.held_back - start.tokens
+        tokens = self._chunk(pending)
+        if tokens == 0 < pending:
+            return self._budget_spent(pending)
         own = blocks_for(request.num_tokens, size) - start.tokens // size
         need = own + copies_for(request.num_tokens, samples, size)
         room = self._overlay.find(need, start.blocks)
         if isinstance(room, Short):
             return NoFreeBlocks(need, room.free, room.evictable)
         self._enter(request, start, own)
-        self._schedule(request, "prefill", start.tokens, tokens)
+        if tokens:
+            self._schedule(request, "prefill", start.tokens, tokens)
+        else:
+            self._considered.add(request.id)
+            self._emit(ev.Started, request=request.id)
         return None
 
     def _head_start(self, request: Request) -> _HeadStart:
@@ -393,13 +423,15 @@ class Planning:
 
     def _samples(self, request: Request) -> int:
         """How many requests will run on this one's prefill: itself and the samples that wait for it."""
+        if request.search == request.id and not request.output_tokens:
+            return request.params.beams
         return 1 + len(self._state.heirs(request))
 
     def _settle_queue(self) -> None:
         """Requests whose standing reason is older than this plan are behind whoever was considered."""
         fronts = [self._state.requests[id_] for id_ in self._state.fronts]
         for request in sorted(fronts, key=lambda request: request.rank):
-            if request.id not in self._considered:
+            if request.id not in self._considered and request.id not in self._over:
                 self._wait(request, BehindOlder())
 
     # -- saying it -----------------------------------------------------------------------------------

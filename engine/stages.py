@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from engine.ranking import Ranking, Row
 
 __all__ = ["Cut", "active_filters", "active_transforms", "check_vocabulary", "filtered", "transformed"]
 
+LOG_SOFTMAX: Final = "log_softmax"
+"""The stage that turns logits into log-probabilities, whose sums beam searches compare."""
 _NOTHING_SEEN = SeenTokens(np.empty(0, np.int64), np.empty(0, np.float32))
 
 
@@ -69,12 +72,16 @@ def transformed(
 ) -> Iterator[tuple[Stage, Row]]:
     """Yield (stage, logits after it) for each active transform; each array [vocab] is a new one.
 
-    What processors changed comes first, each a stage of the plugin's name.
+    What processors changed comes first, each a stage of the plugin's name. The stages of a beam search work on
+    log-probabilities, as in transformers.
     """
     logits = raw
     for each in processed:
         logits = each.change.apply(logits)
         yield each.plugin, logits
+    if params.beams > 1:
+        logits = _log_softmax(logits)
+        yield LOG_SOFTMAX, logits
     for stage in active_transforms(params):
         logits = _TRANSFORM[stage](logits, params, seen or _NOTHING_SEEN)
         yield stage, logits
@@ -88,6 +95,14 @@ def filtered(ranking: Ranking, params: SamplingParams) -> Iterator[Cut]:
         cut = _FILTER[stage](ranking, params, kept, mass)
         kept = cut.kept
         yield cut
+
+
+def _log_softmax(logits: Row) -> Row:
+    """Log-probabilities; the sum is in float64."""
+    finite = logits.astype(np.float64)
+    top = finite.max()
+    logprobs: Row = (finite - (top + np.log(np.exp(finite - top).sum()))).astype(np.float32)
+    return logprobs
 
 
 def _logit_bias(logits: Row, params: SamplingParams, _seen: SeenTokens) -> Row:

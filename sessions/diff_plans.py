@@ -150,4 +150,4 @@ def _jobs(session: Session, steps: Sequence[int], branch: int) -> Iterator[tuple
 def _settled(job: Job) -> Job:
     """A job that chooses nothing by itself, and keeps its block tables when the state goes on."""
     slices = [replace(part, token_ids=tuple(part.token_ids), table=tuple(part.table)) for part in job.slices]
-    return Job(tuple(job.copies), slices, tuple(job.choices))
+    return Job(tuple(job.copies), slices, tuple(job.choices), beams=tuple(job.beams))
