@@ -10,7 +10,8 @@ import msgspec.inspect as inspect
 from plugins.errors import PluginError
 
 _MANY: Final = (inspect.VarTupleType, inspect.ListType, inspect.SetType, inspect.FrozenSetType)
-_WORDS = {"on": "true", "yes": "true", "off": "false", "no": "false"}
+_ON, _FLAG = "true", "on or off"
+_WORDS = {"on": _ON, "yes": _ON, "off": "false", "no": "false"}
 
 
 class Asked(NamedTuple):
@@ -45,7 +46,7 @@ def read_options(plugin: str, kind: type[msgspec.Struct], arguments: str) -> msg
     """The options that `arguments` give. Raises PluginError naming plugin, option, value and what is allowed."""
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     given: dict[str, Any] = {}
-    for name, value in _pairs(plugin, arguments):
+    for name, said in _pairs(plugin, arguments):
         field = fields.get(name)
         if field is None:
             allowed = ", ".join(fields) or "no options"
@@ -53,6 +54,7 @@ def read_options(plugin: str, kind: type[msgspec.Struct], arguments: str) -> msg
         many = _takes_many(field.type)
         if not many and name in given:
             raise PluginError(f"plugin {plugin}: option {name} is given twice: leave one out")
+        value = _value_of(plugin, name, said, field.type)
         _checked(plugin, name, [value] if many else value, field.type)
         given[name] = [*given.get(name, []), value] if many else value
     try:
@@ -61,15 +63,22 @@ def read_options(plugin: str, kind: type[msgspec.Struct], arguments: str) -> msg
         raise PluginError(f"plugin {plugin}: {_one_line(error)}") from error
 
 
-def _pairs(plugin: str, arguments: str) -> list[tuple[str, str]]:
-    pairs = []
+def _pairs(plugin: str, arguments: str) -> list[tuple[str, str | None]]:
+    """Names and what they are set to; None where there is only a name."""
+    pairs: list[tuple[str, str | None]] = []
     for part in filter(None, (part.strip() for part in arguments.split(","))):
         cut = min((at for at in (part.find(":"), part.find("=")) if at >= 0), default=len(part))
         name, value = part[:cut].strip().replace("-", "_"), part[cut + 1 :].strip()
         if not name:
             raise PluginError(f"plugin {plugin}: {part!r} has no option's name: write key:value")
-        pairs.append((name, _WORDS.get(value, value) if cut < len(part) else "true"))
+        pairs.append((name, _WORDS.get(value, value) if cut < len(part) else None))
     return pairs
+
+
+def _value_of(plugin: str, name: str, said: str | None, kind: Any) -> str:
+    if said is None and _FLAG not in _allowed(kind):
+        raise PluginError(f"plugin {plugin}: option {name} is given no value: it is {_allowed(kind)}")
+    return _ON if said is None else said
 
 
 def _takes_many(kind: Any) -> bool:
@@ -127,7 +136,7 @@ def _allowed_info(info: inspect.Type) -> str:
         case inspect.Metadata(type=inner):
             return _allowed_info(inner)
         case inspect.BoolType():
-            return "on or off"
+            return _FLAG
         case inspect.IntType():
             return f"a whole number{_bounds(info)}"
         case inspect.FloatType():

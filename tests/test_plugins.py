@@ -64,6 +64,8 @@ def test_options_are_typed() -> None:
         ("on:perhaps", "plugin x: option on is 'perhaps': it must be on or off"),
         ("size:1,size:2", "plugin x: option size is given twice"),
         (":4", "plugin x: ':4' has no option's name"),
+        ("size", "plugin x: option size is given no value: it is a whole number of at least 1 and of at most 9"),
+        ("names", "plugin x: option names is given no value: it is text (repeatable)"),
     ],
 )
 def test_a_wrong_option_names_plugin_option_value_and_what_is_allowed(arguments: str, line: str) -> None:

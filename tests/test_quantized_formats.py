@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from plugins.quantization import int4_kernel, int8, nf4, w8a8
+from plugins.quantization.around import Reordered
 from plugins.quantization.forms import projection_of
 from plugins.quantization.grid import Codes, ScaledCodes, find_grid, from_codes, round_to_nearest, to_codes
-from plugins.quantization.inputs import Reordered
 from plugins.quantization.int4 import Int4
 from plugins.quantization.int4_kernel import Int4Kernel, has_kernel
 from plugins.quantization.nibbles import look_up, pack, pair_table, unpack

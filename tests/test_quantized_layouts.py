@@ -210,9 +210,10 @@ def test_groups_that_do_not_divide_the_inputs_are_refused() -> None:
         layout(GPTQ | {"group_size": 48}).expected("q", (32, 64), {})
 
 
-def test_a_group_index_of_unequal_groups_is_refused() -> None:
+@pytest.mark.parametrize("group", [0, -1, 1 << 30])
+def test_a_group_index_of_unequal_groups_is_refused(group: int) -> None:
     tensors = {f"gptq.{part}": golden()[f"gptq.{part}"] for part in ("qweight", "qzeros", "scales")}
-    tensors["gptq.g_idx"] = torch.zeros(64, dtype=torch.int32)
+    tensors["gptq.g_idx"] = torch.full((64,), group, dtype=torch.int32)
     with pytest.raises(ModelError, match="same number of inputs in every group"):
         layout(GPTQ).projection(["gptq"], tensors.get, None, torch.float32)
 

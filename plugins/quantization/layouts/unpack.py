@@ -80,7 +80,7 @@ def _in_order(codes: Codes, group_of: Tensor | None) -> Codes:
     if group_of is None:
         return codes
     groups = codes.scale.shape[1]
-    if not torch.equal(group_of.long().bincount(minlength=groups), torch.full((groups,), codes.group)):
+    if not torch.equal(group_of.long().sort().values, torch.arange(groups).repeat_interleave(codes.group)):
         raise ModelError("g_idx does not put the same number of inputs in every group: it cannot be read")
     order = group_of.argsort(stable=True)
     if torch.equal(order, torch.arange(len(order))):
