@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from engine import events as ev
 from engine.acceptance import verify
+from engine.beam_rows import explain_beams
+from engine.beams import margin_of
 from engine.details import TokenDetails
 from engine.drafting import NO_DRAFT
 from engine.execution import RecordedProcessing, recorded_processing
@@ -27,6 +30,26 @@ class _Made(NamedTuple):
     trail: Trail | None
 
 
+class _Beam(NamedTuple):
+    """What a beam went on with, from the row of `parent`; `gap` is how near two candidates were."""
+
+    parent: str
+    token: int
+    gap: float
+
+
+def _beams_of(events: Sequence[ev.Event]) -> dict[str, _Beam]:
+    """The beams that went on or ended in a step, in the order of their tokens."""
+    found: dict[str, _Beam] = {}
+    for event in events:
+        if isinstance(event, ev.BeamsChosen):
+            gap = margin_of(event.candidates)
+            for each in event.candidates:
+                if each.request:
+                    found[each.request] = _Beam(each.parent, each.token, gap)
+    return found
+
+
 class Explainer:
     """Chooses again from the same logits, which gives the same tokens, and says why."""
 
@@ -37,7 +60,13 @@ class Explainer:
         """The details of the `token` events among `events`; `before` is how things stood before them."""
         chosen = [event for event in events if isinstance(event, ev.Token)]
         changes = recorded_processing(events)
-        details = () if logits is None or not chosen else self._explain(before, chosen, changes, logits)
+        beams = _beams_of(events)
+        alone = [event for event in chosen if event.request not in beams]  # said before those of beams
+        details: list[TokenDetails] = []
+        if logits is not None and alone:
+            details += self._explain(before, alone, changes, logits[: len(alone)])
+        if logits is not None and beams:
+            details += self._explain_beams(before, beams, changes, logits[len(alone) :])
         for event in events:
             if isinstance(event, ev.Finished):
                 self._rows.forget(event.request)
@@ -84,6 +113,16 @@ class Explainer:
             lambda _raw, tokens: self._row(before, request, tokens, processed),
         )
         return map(_Made, checked.rows, checked.tokens, checked.draws, checked.trails)
+
+    def _explain_beams(
+        self, before: Past, beams: Mapping[str, _Beam], processed: RecordedProcessing, logits: Logits
+    ) -> Sequence[TokenDetails]:
+        """The details of the tokens that beams went on with; each row is that of the beam it came from."""
+        rows = [
+            replace(self._row(before, beam.parent, (), processed), request_id=request, gap=beam.gap)
+            for request, beam in beams.items()
+        ]
+        return explain_beams(logits, rows, [beam.token for beam in beams.values()])
 
     def _row(
         self, before: Past, request: str, chosen: Sequence[int], processed: RecordedProcessing
