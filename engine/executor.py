@@ -35,7 +35,7 @@ from engine.scaling import Scaler
 from engine.state import State
 from engine.tokens import TokenLog
 from engine.verifying import Verifying
-from engine.weighing import Weigher, rows_to_weigh
+from engine.weighing import Weigher
 
 NOT_PROCESSED = Processing()
 Floats = npt.NDArray[np.float32]
@@ -80,8 +80,7 @@ class TorchExecutor:
     def _weigher(self, job: Job, batch: Batch) -> Weigher | None:
         """Who measures attention for the KV policy of the run; None where it wants none of this job."""
         policy = self.plugs.keeps
-        rows = {} if policy is None else rows_to_weigh(policy, job.slices)
-        return Weigher(self.decoder, self.pool, batch, rows) if rows else None
+        return None if policy is None else Weigher.of(job, policy, self.decoder, self.pool, batch)
 
     def _watchers(self, job: Job, batch: Batch) -> tuple[Sequence[Watcher], Sequence[Taken]]:
         """Who looks on: whoever changes stages comes first, so that what is captured is what was computed."""

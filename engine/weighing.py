@@ -22,61 +22,75 @@ MOST_WEIGHTS = 1 << 24  # entries of a layer's patterns at a time: heads x rows 
 DIGITS = 6  # of what is recorded, and so of what decides
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows at `positions` of a span, whose attention is summed up to `sums` [end], float64."""
+
+    span: int
+    positions: range
+    sums: Tensor
+
+
 @dataclass(slots=True)
 class Weigher:
-    """Sums up the attention weights of the rows that `policy` wants, over all heads, layer after layer."""
+    """Sums up the attention weights of the rows that a policy wants, over all heads, layer after layer."""
 
     decoder: Decoder
     pool: KVPool
     batch: Batch
-    rows: dict[int, range]  # by span, the positions whose rows are measured
-    _sums: dict[int, Tensor] = field(default_factory=dict)  # by span, [end], float64
+    parts: Sequence[Part]
     _queries: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    @staticmethod
+    def of(job: Job, policy: GuardedKVPolicy, decoder: Decoder, pool: KVPool, batch: Batch) -> Weigher | None:
+        """Who measures what `policy` wants of `job`; None where that is nothing."""
+        ranges = [
+            (index, rows) for index, part in enumerate(job.slices) for rows in _ranges(job, part, index, policy)
+        ]
+        parts = [
+            Part(index, rows, torch.zeros(batch.spans[index].end, dtype=torch.float64)) for index, rows in ranges
+        ]
+        return Weigher(decoder, pool, batch, parts) if parts else None
 
     def at(self, layer: int, stage: str, tensor: Tensor) -> None:
         """Take the queries, and weigh them once the layer's keys are in their slots."""
         if stage == "q_rot":
             self._queries = tensor
         elif stage == "attn_out":
-            for index, positions in self.rows.items():
-                self._weigh(layer, index, positions)
+            for part in self.parts:
+                self._weigh(layer, part)
 
-    def _weigh(self, layer: int, index: int, positions: range) -> None:
-        span = self.batch.spans[index]
-        queries = self._queries[self.batch.rows(index)]
-        sums = self._sums.setdefault(index, torch.zeros(span.end, dtype=torch.float64))
+    def _weigh(self, layer: int, part: Part) -> None:
+        span = self.batch.spans[part.span]
+        queries = self._queries[self.batch.rows(part.span)]
         window = self.decoder.layers[layer].window
         most = max(1, MOST_WEIGHTS // (queries.shape[1] * span.end))
-        for start in range(positions.start, positions.stop, most):
-            at = torch.arange(start, min(start + most, positions.stop))
+        for start in range(part.positions.start, part.positions.stop, most):
+            at = torch.arange(start, min(start + most, part.positions.stop))
             found = attended(queries[at - span.start], self.pool, layer, span, window, at)
-            sums += found.weights.sum((0, 1), dtype=torch.float64)
+            part.sums.add_(found.weights.sum((0, 1), dtype=torch.float64))
 
     def beside(self, choose: Choose) -> Choose:
         """`choose`, whose outcome tells what was measured as well."""
 
         def chosen(job: Job, logits: Tensor, forward_ns: int, captured: Sequence[Taken]) -> Outcome:
-            return replace(choose(job, logits, forward_ns, captured), weighed=self.found())
+            return replace(choose(job, logits, forward_ns, captured), weighed=[*map(self._by_block, self.parts)])
 
         return chosen
 
-    def found(self) -> list[Weighing]:
-        """The sums of every span, block by block; once the pass is over."""
-        return [self._by_block(index, sums) for index, sums in self._sums.items()]
-
-    def _by_block(self, index: int, sums: Tensor) -> Weighing:
-        span, positions, size = self.batch.spans[index], self.rows[index], self.batch.block_size
-        kept = tuple(i for i, block in enumerate(span.used_blocks(size)) if block != HOLE)
-        of_block = torch.zeros(len(span.used_blocks(size)), dtype=torch.float64)
-        of_block.index_add_(0, torch.arange(span.end) // size, sums)
+    def _by_block(self, part: Part) -> Weighing:
+        span, size = self.batch.spans[part.span], self.batch.block_size
+        blocks = span.used_blocks(size)
+        read = (part.positions.stop - 1) // size + 1  # blocks up to the one of the last row
+        kept = tuple(index for index, block in enumerate(blocks[:read]) if block != HOLE)
+        of_block = torch.zeros(len(blocks), dtype=torch.float64)
+        of_block.index_add_(0, torch.arange(span.end) // size, part.sums)
         weights = tuple(round(weight, DIGITS) for weight in of_block[list(kept)].tolist())
-        return Weighing(span.request, positions.start, positions.stop, kept, weights)
+        return Weighing(span.request, part.positions.start, part.positions.stop, kept, weights)
 
 
-def rows_to_weigh(policy: GuardedKVPolicy, slices: Sequence[Slice]) -> dict[int, range]:
-    """By slice, the positions whose rows `policy` wants measured."""
-    wanted = {
-        index: policy.rows_to_weigh(part.prompt_tokens, part.work.start, part.work.stop)
-        for index, part in enumerate(slices)
-    }
-    return {index: positions for index, positions in wanted.items() if positions}
+def _ranges(job: Job, part: Slice, index: int, policy: GuardedKVPolicy) -> list[range]:
+    """The rows of a slice that are measured; each by itself where a draft may turn out to be no token."""
+    rows = policy.rows_to_weigh(part.prompt_tokens, part.work.start, part.work.stop)
+    drafted = any(choice.row == index and choice.draft for choice in job.choices)
+    return [range(row, row + 1) for row in rows] if drafted else [rows] if rows else []
