@@ -56,8 +56,8 @@ class Drafter(Protocol):
         """Called before each plan in which a request decodes, in the engine's process.
 
         Returns an answer for each of `asked`, None where it has no guess. A draft that was drawn comes with the
-        distribution it was drawn from (`Draft.drawn`), and then nothing else may depend on that draw. One with
-        an `attach(executor)` gets the engine's executor once, before the first step.
+        distribution it was drawn from (`Draft.drawn`), and then nothing else may depend on that draw. A drafter
+        with an `attach(executor, folder)` gets the engine's executor and the model's folder once, before step 1.
         """
         ...
 

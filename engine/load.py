@@ -61,7 +61,7 @@ def load(
         decoder = invariant(decoder)
     pool = make_pool(config, options, DTYPES[dtype], plugs)
     executor = TorchExecutor(decoder, pool, options.seed, capture, plugs)
-    attach(plugs, executor)
+    attach(plugs, executor, folder)
     sink = make_sink(executor)
     return Engine(
         executor, limits_of(config), pool.num_blocks, options, sink, stop_strings, make_timeline(), plugs
@@ -97,8 +97,8 @@ def _weights_of(folder: Path, dtype: str, plugs: Plugs, adapters: Sequence[str])
         return load_decoder(folder, DTYPES[dtype])
 
 
-def attach(plugs: Plugs, executor: TorchExecutor) -> None:
-    """Give the executor to a drafter that wants it; one that fails at that is disabled.
+def attach(plugs: Plugs, executor: TorchExecutor, folder: Path) -> None:
+    """Give the executor, and the model's folder, to a drafter that wants it; one that fails at that is disabled.
 
     Raises ModelError or OptionError.
     """
@@ -106,7 +106,7 @@ def attach(plugs: Plugs, executor: TorchExecutor) -> None:
     if drafter is None or not hasattr(drafter.drafter, "attach"):
         return
     try:
-        call_hook(drafter.plugin, "attach", lambda: drafter.drafter.attach(executor), deadline_s=None)
+        call_hook(drafter.plugin, "attach", lambda: drafter.drafter.attach(executor, folder), deadline_s=None)
     except PluginFailedError as failure:
         if isinstance(failure.__cause__, ModelError | OptionError):
             raise failure.__cause__ from failure

@@ -28,6 +28,12 @@ class Tokenizer:
         added = fast.get_added_tokens_decoder()
         self.special_ids = frozenset(token for token, about in added.items() if about.special)
 
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """The id of every token, by its text as the tokenizer spells it."""
+        found: dict[str, int] = self._fast.get_vocab(with_added_tokens=True)
+        return found
+
     @classmethod
     def from_folder(cls, folder: Path) -> Tokenizer:
         """The tokenizer of a model folder. Raises TextError if it is missing or cannot be read."""

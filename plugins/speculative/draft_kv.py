@@ -1,0 +1,99 @@
+"""The drafting model's keys and values: in a pool of its own, at the slots and block tables of the target's.
+
+    table of a request   [ b3 ][ b7 ][ b1 . . ]          positions of tokens whose KV the target has
+    drafting reads       [ b3 ][ b7 ][ s0 . . ][ s1 ]    the newest token and the drafts lie in scratch blocks
+
+What a slot holds is known by a hash of the tokens up to it, so it does not matter how a request came by its
+blocks: shared, matched, copied, given to somebody else, or after going back. What does not match is computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.drafts import DraftRequest
+from engine.kv.pool import KVPool
+from engine.model.config import ModelConfig
+from engine.model.span import Span
+
+Hashes = npt.NDArray[np.uint64]
+
+_BASE, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One request while it is drafted for: its table with scratch blocks from the newest token's block on.
+
+    `computed` positions are in the request's blocks, the first `known` of them as the drafting model computes them.
+    """
+
+    asked: DraftRequest
+    table: Sequence[int]
+    computed: int
+    known: int
+
+    def catching_up(self) -> Span:
+        """The positions that are missing, up to the newest token."""
+        return self._span(self.known, self.computed + 1 - self.known)
+
+    def next_span(self, drafted: int) -> Span:
+        """The position of draft number `drafted`, from 1."""
+        return self._span(self.computed + drafted, 1)
+
+    def _span(self, start: int, tokens: int) -> Span:
+        return Span(self.asked.request, start, tokens, self.table, prompt_tokens=self.asked.prompt_tokens)
+
+
+class DraftKV:
+    """The pool of a drafting model with `lanes` times `most` drafts of room beyond the target's `num_blocks`."""
+
+    def __init__(self, config: ModelConfig, target: KVPool, lanes: int, most: int) -> None:
+        size = self.block_size = target.block_size
+        self._num_blocks = target.num_blocks
+        self._per_lane = 1 + -(-most // size)
+        self.pool = KVPool(config, target.num_blocks + lanes * self._per_lane, size, target.dtype)
+        self._held = np.zeros(target.num_slots, np.uint64)
+        self._powers = _powers(config.context_tokens)
+
+    def enter(self, lane: int, asked: DraftRequest) -> Lane:
+        """Make ready to draft for a request."""
+        computed = len(asked.tokens) - 1
+        held = self._held[self._slots(asked, computed)] == self._hashes(asked.tokens)[:computed]
+        known = computed if held.all() else int(held.argmin())
+        full, used = divmod(computed, self.block_size)
+        first = self._num_blocks + lane * self._per_lane
+        if used:
+            self.pool.copy_block(asked.table[full], first, used)
+        table = (*asked.table[:full], *range(first, first + self._per_lane))
+        return Lane(asked, table, computed, known)
+
+    def settle(self, lane: Lane) -> None:
+        """The missing positions are computed: put those that are not in scratch blocks on record."""
+        full, used = divmod(lane.computed, self.block_size)
+        if used and lane.known < lane.computed:
+            self.pool.copy_block(lane.table[full], lane.asked.table[full], used)
+        slots = self._slots(lane.asked, lane.computed)
+        self._held[slots] = self._hashes(lane.asked.tokens)[: lane.computed]
+
+    def _slots(self, asked: DraftRequest, count: int) -> npt.NDArray[np.int64]:
+        blocks = np.array(asked.table[: -(-count // self.block_size)], np.int64)
+        return (blocks[:, None] * self.block_size + np.arange(self.block_size)).reshape(-1)[:count]
+
+    def _hashes(self, tokens: Sequence[int]) -> Hashes:
+        """Of the tokens up to each, itself included: sums of mixed tokens times powers, modulo 2**64."""
+        mixed = (np.asarray(tokens, np.uint64) + np.uint64(1)) * _MIX
+        mixed ^= mixed >> np.uint64(29)
+        hashes: Hashes = (mixed * self._powers[: len(mixed)]).cumsum(dtype=np.uint64)
+        return hashes
+
+
+def _powers(count: int) -> Hashes:
+    powers = np.full(count, _BASE)
+    powers[:1] = 1
+    found: Hashes = powers.cumprod(dtype=np.uint64)
+    return found
