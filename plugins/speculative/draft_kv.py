@@ -4,7 +4,7 @@
     drafting reads       [ b3 ][ b7 ][ s0 . . ][ s1 ]    the newest token and the drafts lie in scratch blocks
 
 What a slot holds is known by a hash of the tokens up to it, so it does not matter how a request came by its
-blocks: shared, matched, copied, given to somebody else, or after going back. What does not match is computed again.
+blocks: shared, matched, copied, after somebody else or after going back. What does not match is computed again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BASE, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 class Lane:
     """One request while it is drafted for: its table with scratch blocks from the newest token's block on.
 
-    `computed` positions are in the request's blocks, the first `known` of them as the drafting model computes them.
+    `computed` positions are in the request's blocks, the first `known` of them as the drafting model has them.
     """
 
     asked: DraftRequest
