@@ -206,6 +206,23 @@ def replay(
     raise typer.Exit(replay_session(session, model, threads, json, plugin or [], adapter or []))
 
 
+@app.command("kv-cost")
+def kv_cost(
+    session: Session,
+    request: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Only this request (repeatable).", show_default=False)
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The model's folder.", show_default="where it was recorded")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """What a KV policy did to the logits: KL from the whole cache, for each token of a recorded run."""
+    from workbench.cli.kv_cost import cost_of_session
+
+    cost_of_session(session, request or [], model, json)
+
+
 @app.command()
 @spread
 def export(

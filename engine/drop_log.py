@@ -38,6 +38,12 @@ class DropLog:
         of_row = [drops for start, drops in lives[1:] if start <= position + 1]
         return of_row[-1] if of_row else lives[0][1] if lives else NO_DROPS
 
+    def lives(self, request: str, stop: int) -> list[tuple[range, Drops]]:
+        """The rows of `request` before `stop`, by what was dropped when they chose, or led to, their tokens."""
+        lives = self._lives.get(request, [(0, {})])
+        starts = [0, *(max(0, start - 1) for start, _ in lives[1:]), stop]
+        return [(range(starts[i], starts[i + 1]), drops) for i, (_, drops) in enumerate(lives)]
+
     def _latest(self, request: str) -> Drops:
         lives = self._lives.get(request)
         return lives[-1][1] if lives else NO_DROPS

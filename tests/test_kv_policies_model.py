@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from engine.params import EngineOptions
 from engine.plugs import Plugs
 from engine.protocol import Inspect
 from plugins.loading import load_plugins, plugs_of
+from sessions.reader import Session
 from tests.bundled import FOLDER, decoder, greedy
 from tests.commands import run
 from tests.test_going_back_model import Watched, same_outside_near_ties, workload
@@ -259,3 +261,35 @@ def test_a_recorded_run_is_marked_and_replays(policy: str, tmp_path: Path) -> No
     assert run("replay", path).code == 0
     shown = run("sessions", "show", path)
     assert "output may differ" in shown.out
+
+
+def test_the_cost_is_the_divergence_from_the_whole_cache(tmp_path: Path) -> None:
+    """Position by position, from transformers' logits under both masks."""
+    path = tmp_path / "run.wbs"
+    ran = run("record", "--prompt", "def f(x):\n    return x", "--max-tokens", 30, "--block-size", 4,
+              "--plugin", "sinks=window:9,sinks:3", "--token-budget", 6, "-o", path)  # fmt: skip
+    assert ran.code == 0, ran.err
+    (found,) = json.loads(run("kv-cost", path, "--json").out)["requests"]
+    with Session.open(path) as session:
+        log = session.past(session.last_step()).tokens
+    tokens = list(log.tokens_of("1"))
+    thinned, _ = under_mask(tokens, log.drops.at("1", len(tokens) - 1), 4)
+    whole, _ = under_mask(tokens, {}, 4)
+    assert [each["position"] for each in found["positions"]] == list(
+        range(log.prompt_tokens_of("1"), len(tokens))
+    )
+    for each in found["positions"]:
+        p, q = (rows[each["position"] - 1].double().log_softmax(-1) for rows in (whole, thinned))
+        assert each["kl"] == pytest.approx(float((p.exp() * (p - q)).sum()), abs=1e-5)
+    assert found["kl_max"] > 0.01
+    assert found["off_record"] < 1e-3
+    printed = run("kv-cost", path)
+    assert "KL from the whole cache" in printed.out
+
+
+def test_a_run_without_a_policy_has_no_cost(tmp_path: Path) -> None:
+    path = tmp_path / "run.wbs"
+    assert run("record", "--prompt", "def", "--max-tokens", 2, "-o", path).code == 0
+    refused = run("kv-cost", path)
+    assert refused.code == 2
+    assert "it ran without a KV policy, and nothing was dropped" in refused.err
