@@ -18,6 +18,7 @@ from sessions.functions import add_functions
 from sessions.header import Header, read_header
 from sessions.opening import ReadOnly, open_read_only
 from sessions.past import read_past
+from sessions.plugin_deeds import PluginQueries
 from sessions.query import Table, run_query
 from sessions.records import Branch, Decision, EventRow
 from sessions.requests import RequestQueries
@@ -30,7 +31,7 @@ from sessions.vocabulary import Vocabulary, is_redacted, vocabulary_of
 __all__ = ["EventFilter", "EventView", "Session", "Table"]
 
 
-class Session(RequestQueries, BlockQueries, TensorQueries, StopQueries):
+class Session(RequestQueries, BlockQueries, TensorQueries, StopQueries, PluginQueries):
     """A recorded run, opened read-only. Use one from one thread at a time; `reopen` gives another thread its own.
 
     No transaction is held between calls: `refresh` tells whether the writer has added something. Any
