@@ -18,7 +18,7 @@ from engine.model.decoder import Decoder
 
 @dataclass(slots=True)
 class Keeper:
-    """Gathers float32 copies of rows, one for each choice: samples that share a prefill each get its row."""
+    """Gathers float32 copies of rows that may choose a token: samples that share a prefill each get its row."""
 
     decoder: Decoder
     pool: KVPool
@@ -42,29 +42,33 @@ class Keeper:
     def keep_attention(self, layer: int, queries: Tensor) -> None:
         """What the heads attended to, `[heads, kv]`, worked out beside the layer's attention."""
         if layer in self.wanted.attn:
-            self._keep("attn", layer, lambda index: self._pattern(layer, index, queries))
+            self._keep("attn", layer, lambda index, back: self._pattern(layer, index, back, queries))
 
     def keep_residual(self, layer: int, residual: Tensor) -> None:
         """The residual stream after the layer, `[hidden]`."""
         if layer in self.wanted.resid:
-            self._keep("resid", layer, lambda index: residual[self.batch.rows(index).stop - 1])
+            self._keep("resid", layer, lambda index, back: residual[self.batch.rows(index).stop - back])
 
     def keep_logits(self, logits: Tensor) -> None:
         """The raw logits, `[vocab]`."""
         if self.wanted.logits:
-            self._keep("logits", None, lambda index: logits[self.batch.rows_of_logits(index).start])
+            self._keep("logits", None, lambda index, back: logits[self.batch.rows_of_logits(index).stop - back])
 
-    def _keep(self, kind: Kind, layer: int | None, row_of: Callable[[int], Tensor]) -> None:
-        rows: dict[int, tuple[tuple[int, ...], bytes]] = {}
+    def _keep(self, kind: Kind, layer: int | None, row_of: Callable[[int, int], Tensor]) -> None:
+        """Keep what `row_of` a span's index and a row, counted back from its end, gives."""
+        kept: dict[tuple[int, int], tuple[tuple[int, ...], bytes]] = {}
         for choice in self.choices:
-            if choice.row not in rows:
-                row = row_of(choice.row).float().contiguous()
-                rows[choice.row] = tuple(row.shape), row.numpy().tobytes()
-            position = self.batch.spans[choice.row].end - 1
-            self.taken.append(Taken(choice.request, position, layer, STAGES[kind], *rows[choice.row]))
+            for back in range(1 + len(choice.draft or ()), 0, -1):
+                at = choice.row, back
+                if at not in kept:
+                    row = row_of(*at).float().contiguous()
+                    kept[at] = tuple(row.shape), row.numpy().tobytes()
+                position = self.batch.spans[choice.row].end - back
+                self.taken.append(Taken(choice.request, position, layer, STAGES[kind], *kept[at]))
 
-    def _pattern(self, layer: int, index: int, queries: Tensor) -> Tensor:
-        """What the last row of a span attends to, `[heads, kv]`."""
-        span, last = self.batch.spans[index], self.batch.rows(index).stop - 1
-        window, at = self.decoder.layers[layer].window, torch.tensor([span.end - 1])
-        return attended(queries[last : last + 1], self.pool, layer, span, window, at).weights[:, 0]
+    def _pattern(self, layer: int, index: int, back: int, queries: Tensor) -> Tensor:
+        """What a row of a span, counted back from its end, attends to: `[heads, kv]`."""
+        span, row = self.batch.spans[index], self.batch.rows(index).stop - back
+        window, position = self.decoder.layers[layer].window, span.end - back
+        seen = attended(queries[row : row + 1], self.pool, layer, span, window, torch.tensor([position]))
+        return seen.weights[:, 0, : position + 1]

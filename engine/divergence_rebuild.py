@@ -236,8 +236,9 @@ class _Watched:
             rows = self._forward.rows(self._part.work.request, point.stage)
             before = self._position - self._part.work.start
             self._give_context(point.layer, point.stage, point.tensor[rows], before)
-            row = before if point.stage not in LAST_STAGES else before - (self._part.work.tokens - 1)
-            if point.stage not in LAST_STAGES or (row == 0 and rows.stop > rows.start):
+            count = rows.stop - rows.start
+            row = before if point.stage not in LAST_STAGES else before - (self._part.work.tokens - count)
+            if 0 <= row < count:
                 return point.layer, point.stage, point.tensor[rows][row]
         raise StopIteration
 

@@ -23,10 +23,11 @@ from engine.stopping import Stop
 class Answer:
     """What a step chose for `choice`: the `tokens` that its output takes, and why it ends with the last of them.
 
-    `at` is where they begin among the entries of the outcome.
+    `position` is that of the first of them, `at` where they begin among the entries of the outcome.
     """
 
     choice: Choice
+    position: int
     at: int
     tokens: Sequence[int]
     stop: Stop | None
@@ -49,7 +50,7 @@ class Taking(Forced):
             count = 1 if checked is None else len(checked.tokens)
             request = self.state.requests[choice.request]
             taken, stop = self._cut_at_end(request, outcome.tokens[at : at + count])
-            answers.append(Answer(choice, at, outcome.tokens[at : at + taken], stop, checked))
+            answers.append(Answer(choice, request.num_tokens, at, outcome.tokens[at : at + taken], stop, checked))
             at += count
         assert at == len(outcome.tokens)
         return answers
@@ -61,7 +62,7 @@ class Taking(Forced):
                 continue
             self._say_processing(answer, outcome, range(answer.last), emit)
             verdicts, residual, bonus = answer.checked.first(len(answer.tokens))
-            request, position = answer.choice.request, answer.choice.position
+            request, position = answer.choice.request, answer.position
             emit(
                 self._event(
                     ev.Verified,
@@ -112,7 +113,7 @@ class Taking(Forced):
         """Say what logits processors did before these of its tokens were chosen."""
         for index in indexes if outcome.processing else ():
             each = outcome.processing[answer.at + index]
-            where = {"request": answer.choice.request, "position": answer.choice.position + index}
+            where = {"request": answer.choice.request, "position": answer.position + index}
             for done in each.done:
                 emit(self._event(ev.LogitsChanged, **where, plugin=done.plugin, change=done.change))
             for failure in each.failed:
@@ -122,7 +123,7 @@ class Taking(Forced):
         """Say that a logits processor failed at a token that came after the end of the output."""
         chosen = len(answer.tokens) if answer.checked is None else len(answer.checked.tokens)
         for index in range(len(answer.tokens), chosen) if outcome.processing else ():
-            where = {"request": answer.choice.request, "position": answer.choice.position + index}
+            where = {"request": answer.choice.request, "position": answer.position + index}
             for failure in outcome.processing[answer.at + index].failed:
                 emit(self._event(ev.PluginDisabled, **where | self._disabled(failure)))
 
@@ -145,5 +146,5 @@ def details_of(answers: Sequence[Answer], outcome: Outcome) -> DetailsOf:
 
 def captured_of(answers: Sequence[Answer], captured: Sequence[Taken]) -> Sequence[Taken]:
     """What was captured of rows that chose a token."""
-    ends = {answer.choice.request: answer.choice.position + answer.last for answer in answers}
+    ends = {answer.choice.request: answer.position + answer.last for answer in answers}
     return [taken for taken in captured if taken.position < ends[taken.request]]

@@ -62,7 +62,7 @@ class StepRows:
             branch=event.branch, step=event.step, first_seq=self._first_seq, last_seq=seq,
             tokens=sum(work.tokens for work in batch),
             prefill_tokens=sum(work.tokens for work in batch if work.phase == "prefill"),
-            decode_tokens=sum(work.tokens for work in batch if work.phase == "decode"),
+            decode_tokens=sum(work.tokens for work in batch if work.phase != "prefill"),
             budget=self._plan.budget if self._plan else 0, notable=int(self._notable),
             error=event.error if isinstance(event, ev.StepFailed) else None,
             batch=msgspec.json.encode(batch).decode(),

@@ -124,6 +124,11 @@ def _hit_rate(moment: Moment) -> Value:
     return totals.hit_tokens / totals.looked_up_tokens if totals.looked_up_tokens else None
 
 
+def _accept_rate(moment: Moment) -> Value:
+    totals = moment.state.totals
+    return totals.accepted_tokens / totals.drafted_tokens if totals.drafted_tokens else None
+
+
 def _queued(state: State, wanted: RequestState) -> int:
     return sum(state.requests[id_].state is wanted for _, id_ in state.waiting)
 
@@ -141,7 +146,7 @@ _STEP: Final[Mapping[str, Callable[[Moment], Value]]] = {
     "kv.cached": lambda moment: moment.state.blocks.cached,
     "kv.total": lambda moment: moment.state.blocks.num_blocks,
     "hit_rate": _hit_rate,
-    "accept_rate": lambda _moment: None,
+    "accept_rate": _accept_rate,
 }
 
 _TOKEN: Final[Mapping[str, Callable[[Chosen], Value]]] = {

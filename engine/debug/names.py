@@ -49,7 +49,7 @@ STEP: Final = (
         kv__cached="KV blocks that no request holds, kept for a later prefix hit",
         kv__total="KV blocks of the pool",
         hit_rate="prompt tokens found in the cache, of those looked up since the start; missing before the first",
-        accept_rate="draft tokens accepted, of those proposed; missing without speculative decoding",
+        accept_rate="draft tokens accepted, of those verified since the start; missing before the first",
     ),
 )  # fmt: skip
 

@@ -65,7 +65,7 @@ def _own(where: Sql, point: Point) -> Sql:
 def _changes_of(leaf: Leaf, session: Session, branch: int, upto: int) -> Iterator[int] | None:
     """The steps in which a value can have changed, the latest first; None where there may be too many to say."""
     match leaf:
-        case Fact(name="kv.total" | "accept_rate"):
+        case Fact(name="kv.total"):
             return iter(())
         case BlockFact(block=block, attribute="state" | "refs" | "hits"):
             return session.block_steps(block, upto, branch)
