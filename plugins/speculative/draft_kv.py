@@ -10,7 +10,6 @@ blocks: shared, matched, copied, after somebody else or after going back. What d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,35 +17,11 @@ import numpy.typing as npt
 from engine.drafts import DraftRequest
 from engine.kv.pool import KVPool
 from engine.model.config import ModelConfig
-from engine.model.span import Span
+from plugins.speculative.going import Lane
 
 Hashes = npt.NDArray[np.uint64]
 
 _BASE, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """One request while it is drafted for: its table with scratch blocks from the newest token's block on.
-
-    `computed` positions are in the request's blocks, the first `known` of them as the drafting model has them.
-    """
-
-    asked: DraftRequest
-    table: Sequence[int]
-    computed: int
-    known: int
-
-    def catching_up(self) -> Span:
-        """The positions that are missing, up to the newest token."""
-        return self._span(self.known, self.computed + 1 - self.known)
-
-    def next_span(self, drafted: int) -> Span:
-        """The position of draft number `drafted`, from 1."""
-        return self._span(self.computed + drafted, 1)
-
-    def _span(self, start: int, tokens: int) -> Span:
-        return Span(self.asked.request, start, tokens, self.table, prompt_tokens=self.asked.prompt_tokens)
 
 
 class DraftKV:

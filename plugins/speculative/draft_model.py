@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from engine.drafting import Draft
 from engine.drafts import DraftRequest
-from engine.events import Spread
 from engine.executor import TorchExecutor
-from engine.history import TokenHistory
 from engine.model.batch import Batch, Span
 from engine.model.decoder import Decoder, run
 from engine.model.errors import ModelError
 from engine.model.weights import load_decoder
-from engine.sampling import SamplerRow
 from engine.text.errors import TextError
 from engine.text.tokenizer import Tokenizer
-from plugins.speculative.draft_kv import DraftKV, Lane
-from plugins.speculative.drawing import draw
+from plugins.speculative.draft_kv import DraftKV
+from plugins.speculative.going import Floats, Going, go_on
 
 MOST_LANES: Final = 32
 """So many requests are drafted for in one pass; others in the next."""
-
-Floats = npt.NDArray[np.float32]
 
 
 class DraftModel:
@@ -60,64 +52,15 @@ class DraftModel:
         logits = self._logits([lane.catching_up() for lane in lanes], tokens)
         for lane in lanes:
             self._kv.settle(lane)
-        going = [
-            Going(lane, length, history_of(lane.asked, self._vocab))
-            for lane, length in zip(lanes, lengths, strict=True)
-        ]
-        drafting = going
-        while True:
-            for each, raw in zip(drafting, logits, strict=True):
-                each.take(raw)
-            drafting = [each for each in drafting if len(each.tokens) < each.length]
-            if not drafting:
-                return [each.draft() for each in going]
-            spans = [each.lane.next_span(len(each.tokens)) for each in drafting]
-            logits = self._logits(spans, [each.tokens[-1] for each in drafting])
-
-    @property
-    def _vocab(self) -> int:
-        return self._decoder.config.vocab_size
+        vocab = self._decoder.config.vocab_size
+        going = [Going(lane, length, vocab) for lane, length in zip(lanes, lengths, strict=True)]
+        return go_on(going, logits, self._logits)
 
     def _logits(self, spans: Sequence[Span], tokens: Sequence[int]) -> Floats:
         """`[spans, vocab]`: what follows the last token of each."""
         batch = Batch.build(spans, tokens, self._kv.block_size)
         found: Floats = run(self._decoder.stages(batch, self._kv.pool)).numpy()
         return found
-
-
-@dataclass(slots=True)
-class Going:
-    """A draft under way."""
-
-    lane: Lane
-    length: int
-    history: TokenHistory | None
-    tokens: list[int] = field(default_factory=list)
-    spreads: list[Spread] = field(default_factory=list)
-
-    def take(self, raw: Floats) -> None:
-        """Draft the next token from the drafting model's logits [vocab]."""
-        asked = self.lane.asked
-        seen = None if self.history is None else self.history.seen()
-        position = asked.position + len(self.tokens)
-        row = SamplerRow(asked.request, asked.params, asked.seed, asked.sample, position, seen)
-        token, spread = draw(raw, row)
-        self.tokens.append(token)
-        if spread is not None:
-            self.spreads.append(spread)
-        if self.history is not None:
-            self.history.append(token)
-
-    def draft(self) -> Draft:
-        return Draft.drawn(self.tokens, self.spreads) if self.spreads else Draft.sure(self.tokens)
-
-
-def history_of(asked: DraftRequest, vocab_size: int) -> TokenHistory | None:
-    """What the penalties of a request count; None where it has none."""
-    params = asked.params
-    if params.repetition_penalty == 1.0 and not params.presence_penalty and not params.frequency_penalty:
-        return None
-    return TokenHistory(asked.tokens[: asked.prompt_tokens], asked.tokens[asked.prompt_tokens :], vocab_size)
 
 
 def check_vocabularies(folder: Path, draft: Decoder, target: Path, decoder: Decoder) -> None:
