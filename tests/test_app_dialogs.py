@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 from textual.widgets import Input, Static
 
 from tests.recorded import record_demo
@@ -18,7 +19,9 @@ from workbench.commands.going_on import ask_to_go_on
 from workbench.dialogs import Decide, Way
 from workbench.forkbox import ForkBox
 from workbench.forking import ForkHint
+from workbench.selection import Selection
 
+KEYS = {"\r": "enter", " ": "space", "↓": "down", "#": "number_sign"}
 SIZES = [(80, 24), (120, 40), (200, 60)]
 each_size = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 
@@ -117,3 +120,33 @@ async def test_going_on_in_a_copy(session: Path, size: tuple[int, int], monkeypa
         ask_to_go_on(app, lambda: None)
         await settle(pilot)
         check(app, "going-on", size)
+
+
+def at_once(app: WorkbenchApp, characters: str) -> None:
+    """Press keys as a paste does, none of them answered before the next."""
+    for character in characters:
+        app.post_message(Key(KEYS.get(character, character), character if character not in "\r↓" else None))
+
+
+async def test_what_is_typed_before_the_fork_box_is_there_is_its_token(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        box = fork_box(app, ForkHint(12, None))
+        app.push_screen(box)
+        at_once(app, "#7")
+        await settle(pilot)
+        assert (box.typed.token, box.typed.position) == ("#7", "12")
+
+
+async def test_keys_before_the_export_box_is_there_choose_the_format(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        at_once(app, "x↓↓ ")
+        await settle(pilot)
+        assert app.screen.query_one("#target", Input).value == "dialogs.perfetto.json"
+
+
+async def test_keys_before_the_compare_box_is_there_choose_what_to_compare_with(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        await press(pilot, "9")
+        app.select(Selection(request="1"))
+        at_once(app, "w↓\r")
+        await until(pilot, lambda: "B request 3" in screen_text(app))

@@ -468,9 +468,22 @@ class WorkbenchApp(App[int]):
         self.act(action_id)
 
     def on_key(self, event: events.Key) -> None:
-        """Nobody has taken this key yet: before any binding, it is for the dialog that is being opened."""
-        if self.typing_ahead.take(event, self.screen):
+        """Nobody has taken this key yet: before any binding, it is for the dialog that was opened meanwhile."""
+        if self.typing_ahead.takes_back(event, self.screen):
             event.prevent_default()
+            self.call_later(self.type_held)
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            if self.typing_ahead.holds(event, self.screen):
+                return
+            await self.type_held()
+        await super().on_event(event)
+
+    async def type_held(self) -> None:
+        """Press the keys that were held for the dialog on the screen, as if it were now."""
+        for event in self.typing_ahead.released(self.screen):
+            await super().on_event(event)
 
     async def action_quit(self) -> None:
         self.act("quit")

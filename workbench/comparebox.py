@@ -16,6 +16,7 @@ from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from sessions.places import SUFFIX, sessions_folder
+from workbench.typing_ahead import TakesText
 
 NEWEST = 12
 
@@ -35,9 +36,10 @@ def newest_sessions(beside: Path, most: int = NEWEST) -> list[Path]:
     return sorted(files - {beside.resolve()}, key=lambda file: file.stat().st_mtime, reverse=True)[:most]
 
 
-class CompareBox(ModalScreen[Choice | None]):
+class CompareBox(TakesText, ModalScreen[Choice | None]):
     """Offers requests of this session and the newest sessions; any other is named by its path."""
 
+    AUTO_FOCUS = ""  # the choices, or the path where there are none
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Leave")]
 
     def __init__(self, requests: Sequence[tuple[str, str]], sessions: Sequence[Path]) -> None:

@@ -14,6 +14,7 @@ from textual.widgets import Button, Input, RadioSet, Static
 
 from workbench.exporting import FORMATS, ExportJob, ExportOptions, Format, default_target
 from workbench.toggles import Check, Radio
+from workbench.typing_ahead import TakesText
 
 FIELDS: Final[dict[str, str]] = {
     "steps": "all, or 10:20",
@@ -31,7 +32,7 @@ FIELDS: Final[dict[str, str]] = {
 _NUMBERS: Final[dict[str, type[int] | type[float]]] = {"step": int, "branch": int, "max_mb": float, "fps": float}
 
 
-class ExportBox(ModalScreen[ExportJob | None]):
+class ExportBox(TakesText, ModalScreen[ExportJob | None]):
     """Asks what to export and where to."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Leave")]

@@ -29,6 +29,7 @@ from workbench.forking import (
 )
 from workbench.settings_fields import FIELDS
 from workbench.toggles import Radio
+from workbench.typing_ahead import TakesText
 from workbench.widgets.messages import Activated, CursorMoved
 from workbench.widgets.spans import Line, Span
 from workbench.widgets.textpane import TextPane
@@ -54,9 +55,10 @@ class Choice:
     chosen: bool
 
 
-class ForkBox(ModalScreen[None]):
+class ForkBox(TakesText, ModalScreen[None]):
     """Describes a fork; it closes when the engine has taken it."""
 
+    AUTO_FOCUS = ""  # what is typed first is for the section it opens with
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Leave"),
         Binding("ctrl+d", "fork", "Fork", priority=True),
