@@ -22,6 +22,7 @@ from engine import events as ev
 from engine.admission import MOST_COMPARED, Waits, policy_named
 from engine.drafting import NO_DRAFTS, DraftedBy, Drafts
 from engine.kv.holes import HOLE
+from engine.kv.host import HostPlan
 from engine.kv.prefix import Match, match, no_cache
 from engine.kv.radix import chain_hashes
 from engine.kv.seeds import seed_of
@@ -60,11 +61,14 @@ class Scheduler:
         self.options = options
         self._log = log
         self._shareable_prompt = shareable_prompt
+        self.host_blocks = 0  # that may be kept in host files
         self._hashes: dict[str, tuple[int, list[int]]] = {}
 
     def over(self, log: RequestSource) -> Scheduler:
         """The same scheduler for a run whose tokens are in `log`."""
-        return type(self)(self.options, log, self._shareable_prompt)
+        made = type(self)(self.options, log, self._shareable_prompt)
+        made.host_blocks = self.host_blocks
+        return made
 
     def plan(self, state: State, drafts: Drafts = NO_DRAFTS) -> Plan:
         """The next step from `state`, with what was drafted for it; an empty batch when nothing can run."""
@@ -98,6 +102,15 @@ class Scheduler:
             return found
         return Match(found.blocks[:pure], StagesDiffer(pure * size))
 
+    def match_host(self, state: State, request: Request, host: HostPlan, start: int) -> list[int]:
+        """The hashes of the blocks from index `start` on that can be read back from host files."""
+        if not (self.may_share(request) and self.host_blocks):
+            return []
+        size = state.blocks.block_size
+        most = [(request.num_tokens - 1) // size, request.pure_blocks(size)]
+        hashes = self.hashes_of(request, size)[: min(each for each in most if each is not None)]
+        return host.following(self._log, self._log.tokens_of(request.id), hashes, start)
+
     def admission_order(self, state: State) -> Iterator[Request]:
         """Requests that wait to be admitted, first to be admitted first."""
         everyone = (state.requests[id_] for _, id_ in state.waiting)
@@ -128,11 +141,17 @@ class _HeadStart:
     """`blocks` whose first `tokens` tokens are not computed again.
 
     `source` is the request whose table they come from, or, where they come from the tree, why there are no more.
+    `loads` are the hashes of blocks that follow them and are read back from host files.
     """
 
     blocks: Sequence[int]
     tokens: int
     source: str | MatchEnd
+    loads: Sequence[int] = ()
+
+    def computed(self, block_size: int) -> int:
+        """Tokens that are not computed again."""
+        return self.tokens + len(self.loads) * block_size
 
 
 class Planning(Together):
@@ -144,6 +163,7 @@ class Planning(Together):
         self._options = scheduler.options
         self._state = state
         self._overlay = Overlay(state)
+        self._host = HostPlan(state, scheduler.host_blocks)
         self._plan = Plan(state.step + 1)
         self._batch: list[ev.Work] = []
         self._left = scheduler.options.token_budget
@@ -316,10 +336,9 @@ class Planning(Together):
             if request.id in self._over:
                 continue
             reason = self._try_admit(request)
-            if isinstance(reason, NoFreeBlocks) and request.search is not None and self._is_stuck(request):
-                self._finish_search(request.search)
-                continue
-            if reason is not None:
+            if isinstance(reason, NoFreeBlocks) and self._running and self._stands_still():
+                self._break_up(request, reason)
+            if reason is not None and request.id not in self._over:
                 self._wait(request, reason)
                 break
         self._settle_queue()
@@ -329,16 +348,16 @@ class Planning(Together):
         samples = self._samples(request)
         if self._victim is not None:
             return AfterPreemption(self._victim)
-        seats = sum(map(self._samples, self._running.values()))
-        if seats + samples > self._options.max_running:
-            return MaxRunning(samples, seats, self._options.max_running)
+        if (reason := self._no_seats(request)) is not None:
+            return reason
         if self._left == 0:
             return self._budget_spent(1)
-        if (reason := self._comes_back_after(request)) is not None:
-            return reason
+        if (awaited := self._comes_back_after(request)) is not None:
+            return awaited
         size = self._state.blocks.block_size
         start = self._head_start(request)
-        pending = request.num_tokens - request.held_back - start.tokens
+        computed = start.computed(size)
+        pending = request.num_tokens - request.held_back - computed
         tokens = self._chunk(pending)
         if tokens == 0 < pending:
             return self._budget_spent(pending)
@@ -349,11 +368,24 @@ class Planning(Together):
             return NoFreeBlocks(need, room.free, room.evictable)
         self._enter(request, start, own)
         if tokens:
-            self._schedule(request, "prefill", start.tokens, tokens)
+            self._schedule(request, "prefill", computed, tokens)
         else:
             self._considered.add(request.id)
             self._emit(ev.Started, request=request.id)
         return None
+
+    def _stands_still(self) -> bool:
+        """Whether nothing runs in this step, and nothing was admitted that will run in the next."""
+        return not self._batch and not any(isinstance(event, ev.Admitted) for event in self._plan.events)
+
+    def _no_seats(self, request: Request) -> MaxRunning | None:
+        """Whether too many run: all beams of a search that runs have their seats, wherever they are."""
+        taken = {each.search or each.id: self._seats(each) for each in self._running.values()}
+        if request.search in taken:
+            return None
+        need, seats = self._seats(request), sum(taken.values())
+        limit = self._options.max_running
+        return MaxRunning(need, seats, limit) if seats + need > limit else None
 
     def _head_start(self, request: Request) -> _HeadStart:
         """What `request` need not compute: what its parent's table holds, or what is cached."""
@@ -362,7 +394,8 @@ class Planning(Together):
         parent = self._running.get(request.parent or "")
         inherited = 0 if parent is None else inheritable(request, parent, self._state.blocks.block_size)
         if parent is None or inherited <= cached:
-            return _HeadStart(found.blocks, cached, found.end)
+            loads = self._scheduler.match_host(self._state, request, self._host, len(found.blocks))
+            return _HeadStart(found.blocks, cached, found.end, loads)
         blocks = parent.table[: blocks_for(inherited, self._state.blocks.block_size)]
         return _HeadStart(blocks, inherited, parent.id)
 
@@ -384,11 +417,17 @@ class Planning(Together):
         self._evict(room.victims, request.id)
         self._overlay.take(room, request.id)
         self._emit_own(request, start, room.blocks)
+        size = self._state.blocks.block_size
+        if start.loads:
+            self._emit(
+                ev.Loaded, request=request.id, index=len(start.blocks), blocks=room.blocks[: len(start.loads)],
+                hashes=tuple(start.loads), tokens=len(start.loads) * size,
+            )  # fmt: skip
         self._emit(
             ev.Admitted,
             request=request.id,
             resumed=request.preemptions > 0 or (request.parent is None and request.output_tokens > 0),
-            cached_tokens=start.tokens,
+            cached_tokens=start.computed(size),
             tokens=request.num_tokens,
             need_blocks=need,
             free_blocks=free,
@@ -452,6 +491,11 @@ class Planning(Together):
 
     def _evict(self, victims: Sequence[Victim], for_request: str) -> None:
         columns = self._state.blocks
+        if (kept := self._host.keep([victim.block for victim in victims])).blocks:
+            tokens = len(kept.blocks) * columns.block_size
+            self._emit(
+                ev.Offloaded, blocks=kept.blocks, hashes=kept.hashes, tokens=tokens, forgotten=kept.forgotten
+            )
         for node, group in groupby(victims, key=lambda victim: victim.node):
             blocks = tuple(victim.block for victim in group)
             self._emit(
@@ -481,7 +525,7 @@ def inheritable(request: Request, parent: Request, block_size: int) -> int:
     """
     if seed_of(request.params) != seed_of(parent.params):
         return 0
-    most = min(parent.computed, request.num_tokens - 1, request.forked_at)
+    most = min(parent.computed, request.num_tokens - 1 - request.held_back, request.forked_at)
     if request.pure_tokens is not None and request.pure_tokens != parent.pure_tokens:
         most = min(most, request.pure_tokens)
     index, used = divmod(most, block_size)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from engine import events as ev
 from engine.beams import normalised
 from engine.overlay import Overlay, Room, Short
-from engine.reasons import AwaitsBeams, AwaitsPrefill, TokenBudgetSpent, WaitReason
+from engine.reasons import AwaitsBeams, AwaitsPrefill, NoFreeBlocks, TokenBudgetSpent, WaitReason
 from engine.request import Request, RequestState
 from engine.state import State
 
@@ -37,6 +37,7 @@ class Together:
     _emit: Callable[..., None]
     _drop: Callable[[Request], None]
     _prefixes: Callable[[Request], Sequence[int]]
+    _samples: Callable[[Request], int]
 
     def _decode_beams(self, search: str) -> None:
         """Decode all beams of a search, if all are ready and the step has room for them."""
@@ -125,6 +126,18 @@ class Together:
         first = next(others, None)
         return None if first is None else AwaitsPrefill(first.id)
 
-    def _is_stuck(self, request: Request) -> bool:
-        """Whether a beam cannot come back though nothing runs but its own search."""
-        return request.search is not None and len(self._gang(request)) == len(self._running) > 0
+    def _seats(self, request: Request) -> int:
+        """How many requests run when this one does, and what comes with it."""
+        if request.search is None or not request.output_tokens:
+            return self._samples(request)
+        return len(self._state.beams_of(request.search))
+
+    def _break_up(self, request: Request, short: NoFreeBlocks) -> None:
+        """Nothing runs in this step: `request` finds no blocks, and who holds them waits for beams without any.
+
+        The search that came last gives way. One that is alone, and too large for its beams to come back, ends.
+        """
+        if request.search is not None and len(self._gang(request)) == len(self._running):
+            self._finish_search(request.search)
+        else:
+            self._make_room(request, Short(short.free, short.evictable), short.need)

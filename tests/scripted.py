@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.acceptance import Checked, verify
+from engine.beam_rows import BeamRow
 from engine.engine import Engine, Sink
-from engine.execution import NO_DETAILS, Choice, Job, Limits, Outcome, Point, Slice
+from engine.execution import NO_DETAILS, Choice, Job, Limits, Outcome, Point, Processing, Slice
 from engine.kv.holes import Drops
 from engine.kv.writes import WriteClock
 from engine.params import EngineOptions, RequestSpec, SamplingParams
@@ -40,6 +41,18 @@ def slot_value(before: int, token: int, holes: Sequence[int] = ()) -> int:
 def next_token(slots: Sequence[int], sample: int = 0) -> int:
     """What follows a sequence whose slots hold `slots`."""
     return zlib.crc32(array("q", [*slots, sample]).tobytes()) % VOCAB
+
+
+def next_logits(slots: Sequence[int]) -> npt.NDArray[np.float32]:
+    """The logits [vocab] from which beams go on after a sequence whose slots hold `slots`."""
+    source = np.random.default_rng(zlib.crc32(array("q", slots).tobytes()))
+    return source.normal(0, 2, VOCAB).astype(np.float32)
+
+
+def beam_row(slots: Sequence[int], choice: Choice) -> BeamRow:
+    """The row of a beam whose slots hold `slots`."""
+    row = SamplerRow(choice.request, choice.params, 0, choice.sample, choice.position)
+    return BeamRow.of(next_logits(slots), row, Processing())
 
 
 def expected_output(prompt: Sequence[int], count: int, sample: int = 0) -> list[int]:
@@ -98,7 +111,8 @@ class ScriptedExecutor:
             for c in job.choices
         ]
         tokens = [token for answer in answers for token in answer]
-        return Outcome(tokens, [None] * len(tokens), NO_DETAILS, 0, 0, checked=checked)
+        beams = {c.request: beam_row(self._read(job.slices[c.row]), c) for c in job.beams}
+        return Outcome(tokens, [None] * len(tokens), NO_DETAILS, 0, 0, checked=checked, beams=beams)
 
     def _verify(self, part: Slice, choice: Choice) -> Checked:
         """Follow the drafts as far as they are what comes next."""
