@@ -39,7 +39,7 @@ class TypingAhead:
         return True
 
     def takes_back(self, event: events.Key, screen: Screen[object]) -> bool:
-        """Whether `event` was sent elsewhere before `screen` opened and nobody took it: it is held for `screen`."""
+        """Whether `event`, sent elsewhere before `screen` opened and taken by nobody, is held for `screen`."""
         if not isinstance(screen, TakesText) or any(event is each for each in self.heard):
             return False
         self._held.append((screen, events.Key(event.key, event.character).set_sender(screen.app)))
