@@ -426,6 +426,36 @@ def compare_quant(
     compare_methods(CompareOrder(model, methods, text, window, each, force, progress), json)
 
 
+@app.command("bench-spec")
+def bench_spec(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A folder or a name, as of `record`.")],
+    drafts: Annotated[
+        str, typer.Option(metavar="PLUGIN[=OPTIONS],…", help="What drafts, as --plugin takes it.")
+    ] = "ngram,draft",
+    text: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The text that prompts are cut from.", show_default="a bundled sample"),
+    ] = None,
+    prompts: Annotated[int, typer.Option(min=1, help="How many.")] = 4,
+    prompt_tokens: Annotated[int, typer.Option(min=1, help="Tokens of each prompt.")] = 128,
+    max_tokens: Annotated[int, typer.Option(help="Tokens to generate after each.")] = 96,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is decoded by each.")] = 3,
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch.", show_default=False)] = None,
+    progress: Annotated[bool, typer.Option("--progress", help="Say how far it is, line by line.")] = False,
+    json: Json = False,
+) -> None:
+    """Compare speculative decoding with plain decoding on MODEL: acceptance, tokens per forward, speed-up."""
+    from workbench.cli.bench_spec import SpecOrder, compare_drafts
+
+    compare_drafts(
+        SpecOrder(
+            model, drafts, text, prompts, prompt_tokens, max_tokens, rounds, temperature, threads, progress
+        ),
+        json,
+    )
+
+
 @app.command()
 def doctor(json: Json = False) -> None:
     """Check what the workbench needs of this machine; exit code 1 when something is missing."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from workbench.cli.errors import CommandError
 from workbench.cli.folders import is_bundled
 from workbench.cli.model_finder import resolve_model
 from workbench.cli.progress import told_progress
+from workbench.cli.specs import split_specs
 from workbench.cli.torch_threads import wait_passively
 
 if TYPE_CHECKING:
@@ -74,19 +74,7 @@ def split_methods(text: str) -> dict[str, Where]:
     """`int4=group:32,keep:down,gptq`: a part that is no method's name goes on with the options before it.
 
     Raises OptionError."""
-    return {spec: parse_method(spec)[1] for spec in _specs(text)}
-
-
-def _specs(text: str) -> Iterator[str]:
-    spec = ""
-    for part in text.split(","):
-        if spec and part.partition("=")[0] not in METHODS and "=" in spec:
-            spec += f",{part}"
-            continue
-        if spec:
-            yield spec
-        spec = part.strip()
-    yield spec
+    return {spec: parse_method(spec)[1] for spec in split_specs(text, METHODS)}
 
 
 def _check(folder: Path, methods: dict[str, Where]) -> ModelConfig:
