@@ -77,6 +77,7 @@ class Engine(Searching):
         self.plugs = plugs or Plugs()
         super().__init__(State.at_start(num_blocks, options), sink, limits, stop_strings, options)
         self.scheduler = Scheduler(options, self.tokens, limits.shareable_prompt)
+        self.scheduler.host_blocks = self.plugs.kv_host[1].host_blocks if self.plugs.kv_host else 0
         self._executor = executor
         self._timeline = timeline
         self._rewinder = Rewinder(executor, timeline, options)
@@ -270,7 +271,9 @@ class Engine(Searching):
             self._accept(answers, outcome, emit)
             batch = self._true_batch(plan.batch, answers)
             emit(self._event(ev.Computed, batch=batch))
-            self._settle(batch, outcome, emit)
+            for lost in outcome.lost:
+                emit(self._event(ev.OffloadLost, **asdict(lost)))
+            self._settle(plan, batch, outcome, emit)
             self._give_back(answers, emit)
             self._take_last(answers, outcome, emit)
             beams = self._go_on(job, outcome, emit)
@@ -290,12 +293,15 @@ class Engine(Searching):
             self._sink.commit(results, details)
         return Step(plan.step, plan, results, details)
 
-    def _settle(self, batch: Sequence[ev.Work], outcome: Outcome, emit: Emit) -> None:
+    def _settle(self, plan: Plan, batch: Sequence[ev.Work], outcome: Outcome, emit: Emit) -> None:
         """Full blocks enter the tree; requests whose prompt is computed run, and so do their samples."""
+        size = self.state.blocks.block_size
+        loaded = {event.request: event.index * size for event in plan.events if isinstance(event, ev.Loaded)}
         for work in batch:
             request = self.state.requests[work.request]
             if self.scheduler.may_share(request):
-                cache_full_blocks(self.state, self.tokens, request, work.start, emit)
+                start = loaded.get(request.id, work.start)
+                cache_full_blocks(self.state, self.tokens, request, start, emit)
             self._drop(request, work, outcome, emit)
             if request.pending == request.held_back and request.state is RequestState.PREFILLING:
                 emit(self._event(ev.Started, request=request.id))

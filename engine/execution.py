@@ -10,7 +10,7 @@ from engine.capture import Taken
 from engine.changed_logits import Processed
 from engine.details import TokenDetails
 from engine.drafting import Draft
-from engine.events import Copied, Event, LogitsChanged, Work
+from engine.events import Copied, Event, Loaded, LogitsChanged, Offloaded, Work
 from engine.interventions import Intervened
 from engine.kv.holes import Drops
 from engine.model.config import ModelConfig
@@ -122,11 +122,29 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """Blocks that are read back from host files; `part` are their positions, should they be computed instead."""
+
+    event: Loaded
+    part: Slice
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A host file that could not be written, or not be read for `request`: as `events.OffloadLost` says it."""
+
+    hash: int
+    request: str | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A step's work: copy blocks, run the slices through the model, choose tokens.
 
     `processing` is what logits processors changed when a recorded step is run again: none is asked then.
     `beams` are rows from which beam searches go on: what they choose depends on all of them.
+    Before anything else `offloads` are written to host files and `loads` read back from them.
     """
 
     copies: Sequence[Copied]
@@ -134,6 +152,8 @@ class Job:
     choices: Sequence[Choice]
     processing: RecordedProcessing | None = None
     beams: Sequence[Choice] = ()
+    offloads: Sequence[Offloaded] = ()
+    loads: Sequence[Load] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +183,7 @@ class Outcome:
 
     `captured` are tensors of the rows that chose them, where the options say so. `processing` is what logits
     processors did before each choice; empty where none is asked. `weighed` is what a KV policy wanted measured.
-    `beams` has the row of each of the job's beams.
+    `beams` has the row of each of the job's beams. `lost` are host files that could not be written or read.
     """
 
     tokens: Sequence[int]
@@ -175,6 +195,7 @@ class Outcome:
     processing: Sequence[Processing] = ()
     checked: Mapping[str, Checked] = field(default_factory=dict)
     weighed: Sequence[Weighing] = ()
+    lost: Sequence[Lost] = ()
     beams: Mapping[str, BeamRow] = field(default_factory=dict)
 
 

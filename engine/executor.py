@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from engine.beam_rows import BeamRow
@@ -16,7 +17,7 @@ from engine.capture import Taken, Wanted
 from engine.capturing import Keeper
 from engine.changed_logits import Processed
 from engine.details import TokenDetails
-from engine.execution import NO_DETAILS, Choice, Job, Outcome, Processing, RecordedProcessing
+from engine.execution import NO_DETAILS, Choice, Job, Outcome, Processing, RecordedProcessing, Slice
 from engine.explain import explain
 from engine.forward import Choose, TorchForward, Watcher
 from engine.inspection import Inspector
@@ -25,6 +26,7 @@ from engine.kv.writes import WriteClock
 from engine.lens import LayerLooker
 from engine.model.batch import Batch, Span
 from engine.model.decoder import Decoder
+from engine.offloading import exchange, telling
 from engine.plugs import Plugs
 from engine.protocol import Inspect, Inspection, LayersSeen, LookLayers
 from engine.ranking import Row
@@ -64,6 +66,7 @@ class TorchExecutor:
         """Copy the job's blocks and stand before its first stage."""
         clock = time.perf_counter_ns()
         self.writes.tick()
+        lost = exchange(job, self) if job.offloads or job.loads else ()
         for copy in job.copies:
             self.pool.copy_block(copy.source, copy.block, copy.tokens)
             start = copy.block * self.pool.block_size
@@ -75,6 +78,8 @@ class TorchExecutor:
         choose: Choose = self._choose
         if (weigher := self._weigher(job, batch)) is not None:
             watchers, choose = [*watchers, weigher], weigher.beside(choose)
+        if lost:
+            choose = telling(lost, choose)
         return TorchForward(job, batch, stages, watchers, taken, choose, time.perf_counter_ns() - clock)
 
     def _weigher(self, job: Job, batch: Batch) -> Weigher | None:
@@ -134,6 +139,14 @@ class TorchExecutor:
             choices.tokens, choices.draws, details, forward_ns, time.perf_counter_ns() - clock, captured,
             verifying.processing, verifying.checked,
         )  # fmt: skip
+
+    def compute_again(self, part: Slice) -> None:
+        """Put K and V of a slice in its slots, and nothing else."""
+        batch = self.batch_of(Job((), (part,), ()))
+        stages, scaler = self.decoder.stages(batch, self.pool), Scaler((part,), batch)
+        with torch.inference_mode():
+            for layer, stage, tensor in stages:
+                scaler.at(layer, stage, tensor)
 
     def batch_of(self, job: Job) -> Batch:
         """The job's slices as the decoder takes them; logits only where a token is chosen."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine import events as ev
-from engine.execution import Choice, Job, Slice
+from engine.execution import Choice, Job, Load, Slice
 from engine.state import Request, State
 from engine.tokens import TokenLog
 
@@ -24,7 +24,15 @@ class JobMaker:
         found = [choice for row, work in enumerate(batch) for choice in self._choices(row, work)]
         beams = [choice for choice in found if choice.params.beams > 1]
         choices = [choice for choice in found if choice.params.beams == 1] if beams else found
-        return Job([event for event in plan if isinstance(event, ev.Copied)], slices, choices, beams=beams)
+        return Job(
+            [event for event in plan if isinstance(event, ev.Copied)], slices, choices, beams=beams,
+            offloads=[event for event in plan if isinstance(event, ev.Offloaded)],
+            loads=[self._load(event) for event in plan if isinstance(event, ev.Loaded)],
+        )  # fmt: skip
+
+    def _load(self, event: ev.Loaded) -> Load:
+        size = self.state.blocks.block_size
+        return Load(event, self._slice(ev.Work(event.request, "prefill", event.index * size, event.tokens)))
 
     def _slice(self, work: ev.Work) -> Slice:
         tokens: Sequence[int] = self.log.tokens_of(work.request)[work.start : work.stop]

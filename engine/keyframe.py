@@ -21,7 +21,7 @@ from engine.beams import Search
 from engine.drafting import Draft, Recent
 from engine.events import Work
 from engine.ids import request_code
-from engine.kv.blocks import COLUMNS
+from engine.kv.blocks import COLUMNS, HostBlock
 from engine.kv.ghosts import Ghosts, PackedGhosts
 from engine.kv.nodes import Nodes, PackedNodes
 from engine.kv.radix import RadixTree
@@ -98,7 +98,7 @@ def pack(state: State) -> Columns:
     columns.update(_pages("free", array("i", state.blocks.free), state.blocks.taken))
     columns["requests"] = msgspec.msgpack.encode([_request_row(r) for r in state.requests.values()])
     columns.update(_pack_tree(state))
-    return columns
+    return columns | _pack_host(state)
 
 
 def unpack(columns: Mapping[str, bytes]) -> State:
@@ -133,6 +133,24 @@ def _pack_tree(state: State) -> Columns:
     return columns | _pack_ghosts(state.tree)
 
 
+def _pack_host(state: State) -> Columns:
+    """What lies in host files, in the order of its use; no columns where nothing does."""
+    columns: Columns = {}
+    kept = state.offloaded.values()
+    if kept:
+        columns.update(_pages("host_hash", array("q", state.offloaded)))
+        columns.update(_pages("host_writer", array("q", [each.writer for each in kept])))
+        columns.update(_pages("host_index", array("i", [each.at for each in kept])))
+    return columns
+
+
+def _unpack_host(state: State, columns: Mapping[str, bytes]) -> None:
+    if "host_hash/0" in columns:
+        named = zip(_column(columns, "host_writer", "q"), _column(columns, "host_index", "i"), strict=True)
+        kept = (HostBlock(*each) for each in named)
+        state.offloaded = dict(zip(_column(columns, "host_hash", "q"), kept, strict=True))
+
+
 def _pack_ghosts(tree: RadixTree) -> Columns:
     known, gone = tree.ghosts.known, tree.ghosts.forgotten
     ghosts = known.values()
@@ -156,6 +174,7 @@ def _unpack(columns: Mapping[str, bytes]) -> State:
     state.blocks.cached, state.blocks.owned, state.blocks.taken = scalars.cached, scalars.owned, scalars.taken
     state.tree.next_id = scalars.next_node
     _unpack_tree(state, columns, scalars.forgotten)
+    _unpack_host(state, columns)
     for row in msgspec.msgpack.decode(columns["requests"], type=list[_RequestRow]):
         _place(state, _request(row))
     state.waiting.sort()

@@ -22,7 +22,7 @@ from engine.kv.blocks import Blocks
 from engine.option_error import OptionError
 from engine.params import EngineOptions
 from engine.plug_guard import ContractError, PluginFailedError, call_hook
-from engine.plugs_kv import Drop, GuardedKVPolicy, KVOfRequest
+from engine.plugs_kv import Drop, GuardedKVPolicy, KVHost, KVOfRequest
 from engine.plugs_pool import KVStore
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ class Plugs:
     transform: tuple[str, WeightTransform] | None = None
     store: tuple[str, KVStore] | None = None
     kv_policy: GuardedKVPolicy | None = None
+    kv_host: tuple[str, KVHost] | None = None
     drafter: GuardedDrafter | None = None
     disabled: dict[str, PluginFailedError] = field(default_factory=dict)
     expected: dict[tuple[str, str, int], PluginDisabled] = field(default_factory=dict)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 from engine.plug_guard import ContractError, PluginFailedError, call_hook
 from engine.reasons import ByPolicy, DropReason, LeastAttended
@@ -57,6 +57,33 @@ class KVPolicy(Protocol):
 
     def drop_blocks(self, kv: KVOfRequest) -> Drop | None:
         """Called after each step for every request that computed in it. Returns some of `kv.kept`, or None."""
+        ...
+
+
+@runtime_checkable
+class KVHost(Protocol):
+    """Keeps blocks that leave the cache, outside of it. At most one in a run; what the model says stays the same.
+
+    A block is known by its `key`, the chained hash of its tokens. Where a hook raises, the block is lost: one
+    that was to be read back is computed instead.
+    """
+
+    host_blocks: int
+    """How many blocks are kept at most."""
+
+    def keep_block(self, key: int, tensors: Sequence[Any]) -> None:
+        """Called before a cached block is evicted, with a tensor [block_size, ...] for each that the pool holds.
+
+        They are the pool's own: what is kept is copied. There is no deadline.
+        """
+        ...
+
+    def give_block(self, key: int) -> Sequence[Any]:
+        """Called before a block is read again; returns equal tensors. There is no deadline."""
+        ...
+
+    def forget_block(self, key: int) -> None:
+        """Called when a block makes room for others."""
         ...
 
 

@@ -16,7 +16,7 @@ from engine import events as ev
 from engine.beams import Search
 from engine.folding import APPLY
 from engine.ids import sibling_ids
-from engine.kv.blocks import NO_NODE, Blocks
+from engine.kv.blocks import NO_NODE, Blocks, HostBlock
 from engine.kv.eviction import EvictionOrder, policy_named
 from engine.kv.holes import HOLE
 from engine.kv.radix import RadixTree
@@ -42,6 +42,8 @@ class Totals:
     drafted_tokens: int = 0  # that were verified
     accepted_tokens: int = 0
     dropped_tokens: int = 0  # by a KV policy
+    offloaded_blocks: int = 0  # written to host files
+    loaded_blocks: int = 0  # read back from them
 
 
 class State:
@@ -60,6 +62,7 @@ class State:
         self.batch: tuple[ev.Work, ...] = ()  # scheduled and not yet committed
         self.fronts: dict[str, None] = {}  # waiting requests that no one is said to be in front of
         self.searches: dict[str, Search] = {}  # beam searches by the request they began with
+        self.offloaded: dict[int, HostBlock] = {}  # by hash, what is in host files; the last one used last
         self.next_request = 1
         self.next_arrival = 0
         self.totals = Totals()
@@ -79,6 +82,7 @@ class State:
         twin.waiting, twin.fronts = self.waiting.copy(), self.fronts.copy()
         twin.searches = self.searches.copy()
         twin.running = {id_: twin.requests[id_] for id_ in self.running}
+        twin.offloaded = self.offloaded.copy()
         twin.totals = copy(self.totals)
         return twin
 

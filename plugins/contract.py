@@ -16,13 +16,13 @@ from engine.kv.eviction import EvictionPolicy
 from engine.plug_guard import ContractError
 from engine.plugs import LogitsProcessor, LogitsRow, NoOptions, WeightTransform
 from engine.plugs_files import Exporter, Imported, Importer, Recording
-from engine.plugs_kv import Drop, KVOfRequest, KVPolicy
+from engine.plugs_kv import Drop, KVHost, KVOfRequest, KVPolicy
 from engine.plugs_pool import KVStore
 from engine.plugs_screen import Command, Panel, Seen, View
 
 __all__ = [
     "CAPABILITIES", "Changed", "Command", "ContractError", "Draft", "DraftRequest", "Drafter", "Drop",
-    "EvictionPolicy", "Exporter", "Imported", "Importer", "KVOfRequest", "KVPolicy", "KVStore",
+    "EvictionPolicy", "Exporter", "Imported", "Importer", "KVHost", "KVOfRequest", "KVPolicy", "KVStore",
     "LogitsProcessor", "LogitsRow", "NoOptions", "Panel", "Plugin", "Recording", "SchedulingPolicy", "Seen",
     "Spread", "View", "Waits", "WeightTransform",
 ]  # fmt: skip
@@ -59,6 +59,7 @@ CAPABILITIES: Final[dict[str, tuple[str, type]]] = {
     "weight transform": ("prepare_weights", WeightTransform),
     "KV store": ("make_pool", KVStore),
     "KV policy": ("drop_blocks", KVPolicy),
+    "KV host": ("keep_block", KVHost),
     "drafter": ("propose_drafts", Drafter),
     "panel": ("panel_lines", Panel),
     "view": ("load_view", View),

@@ -144,7 +144,7 @@ def _check_hook(plugin: str, kind: str, thing: Any) -> None:
         raise PluginError(f"plugin {plugin}: {method} is no Python function") from None
 
 
-_ONE_IN_A_RUN = frozenset({"weight transform", "KV store", "KV policy", "drafter"})
+_ONE_IN_A_RUN = frozenset({"weight transform", "KV store", "KV policy", "KV host", "drafter"})
 
 _BUILT_IN = {
     "scheduling policy": frozenset(admission.POLICIES),
@@ -172,6 +172,7 @@ def plugs_of(plugged: Plugged) -> Plugs:
     plugs.transform = next(iter(plugged.of_kind("weight transform")), None)
     for plugin, thing in plugged.of_kind("KV policy"):
         plugs.kv_policy = GuardedKVPolicy(plugin, thing)
+    plugs.kv_host = next(iter(plugged.of_kind("KV host")), None)
     plugs.store = next(iter(plugged.of_kind("KV store")), None)
     for plugin, thing in plugged.of_kind("drafter"):
         plugs.drafter = GuardedDrafter(plugin, thing)

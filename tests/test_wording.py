@@ -140,6 +140,15 @@ EVENTS = {
         "2 blocks (16 15) leave the tree at node 7 and stay with request 2,"
         " so that the one it dropped before them can be evicted"
     ),
+    ev.Offloaded(blocks=(9, 8), hashes=(1, 2), tokens=32, forgotten=(3,), **AT): (
+        "2 blocks (9 8): 32 tokens written to host files, 1 older file deleted for it"
+    ),
+    ev.Loaded(request="9", index=1, blocks=(14, 15), hashes=(2, 1), tokens=32, **AT): (
+        "request 9 reads 32 tokens back from host files, into 2 blocks (14–15) at index 1 of its table"
+    ),
+    ev.OffloadLost(hash=1, request="9", why="it is not there", **AT): (
+        "a block of request 9 cannot be read back from its host file, and is computed: it is not there"
+    ),
     ev.Started(request="4", **AT): "request 4 runs: its prompt is computed",
     ev.Shared(request="3.1", source="3.0", **AT): "request 3.1 runs on the blocks of 3.0",
     ev.Token(request="2", position=161, token=8, draw=0.6132, **AT): (

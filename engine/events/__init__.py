@@ -21,7 +21,7 @@ from engine.events.blocks import (
 )
 from engine.events.codec import AnyEvent, decode, decode_lines, encode, encode_lines
 from engine.events.drafts import CutReason, Drafted, GivenBack, Residual, Spread, Verdict, VerdictName, Verified
-from engine.events.keeping import Dropped, Uncached, Weighed
+from engine.events.keeping import Dropped, Loaded, Offloaded, OffloadLost, Uncached, Weighed
 from engine.events.plugins import LogitsChanged, PluginDisabled
 from engine.events.requests import (
     Admitted,
@@ -74,7 +74,10 @@ __all__ = [
     "Hypothesis",
     "Inherited",
     "KeptPrivate",
+    "Loaded",
     "LogitsChanged",
+    "OffloadLost",
+    "Offloaded",
     "Phase",
     "PluginDisabled",
     "PolicyChanged",

@@ -11,7 +11,7 @@ from engine.events.base import Event
 from engine.events.beams import BeamsChosen, BeamsEnded
 from engine.events.blocks import Allocated, Cached, Copied, Evicted, Inherited, KeptPrivate, PrefixMatched, Split
 from engine.events.drafts import Drafted, GivenBack, Verified
-from engine.events.keeping import Dropped, Uncached, Weighed
+from engine.events.keeping import Dropped, Loaded, Offloaded, OffloadLost, Uncached, Weighed
 from engine.events.plugins import LogitsChanged, PluginDisabled
 from engine.events.requests import (
     Admitted,
@@ -49,6 +49,9 @@ AnyEvent: TypeAlias = (
     | Weighed
     | Dropped
     | Uncached
+    | Offloaded
+    | Loaded
+    | OffloadLost
     | Drafted
     | Verified
     | GivenBack

@@ -1,4 +1,4 @@
-"""Events of what is kept of the cache: attention that was measured, and blocks that a policy dropped."""
+"""Events of what is kept of the cache: attention measured, blocks that a policy dropped, blocks in host files."""
 
 from __future__ import annotations
 
@@ -43,3 +43,33 @@ class Uncached(Event, frozen=True):
     request: str
     node: int
     blocks: tuple[int, ...]
+
+
+class Offloaded(Event, frozen=True):
+    """Cached `blocks`, about to be evicted, are written to host files, each under the hash of its tokens.
+
+    Those of `forgotten` make room for them.
+    """
+
+    blocks: tuple[int, ...]
+    hashes: tuple[int, ...]
+    tokens: int
+    forgotten: tuple[int, ...]
+
+
+class Loaded(Event, frozen=True):
+    """`blocks` of `request`, from table index `index` on, are read back from the host files of `hashes`."""
+
+    request: str
+    index: int
+    blocks: tuple[int, ...]
+    hashes: tuple[int, ...]
+    tokens: int
+
+
+class OffloadLost(Event, frozen=True):
+    """The host file of `hash` could not be written, or not read back for `request`: its block was computed."""
+
+    hash: int
+    request: str | None
+    why: str

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine import events as ev
+from engine.kv.blocks import HostBlock
 from engine.kv.holes import HOLE
 
 if TYPE_CHECKING:
@@ -37,8 +38,34 @@ def uncached(state: State, event: ev.Uncached) -> None:
     state.evictable.note(event.node if event.node in state.tree.nodes else parent)
 
 
+def offloaded(state: State, event: ev.Offloaded) -> None:
+    for hash_ in event.forgotten:
+        state.offloaded.pop(hash_, None)
+    for block, hash_ in zip(event.blocks, event.hashes, strict=True):
+        state.offloaded[hash_] = HostBlock(state.blocks.writer[block], state.blocks.index[block])
+    state.totals.offloaded_blocks += len(event.blocks)
+
+
+def loaded(state: State, event: ev.Loaded) -> None:
+    request = state.requests[event.request]
+    assert tuple(request.table[event.index : event.index + len(event.blocks)]) == event.blocks
+    for block, hash_ in zip(event.blocks, event.hashes, strict=True):
+        state.blocks.fill[block] = state.blocks.block_size
+        state.blocks.hash[block] = hash_
+        if (kept := state.offloaded.pop(hash_, None)) is not None:
+            state.offloaded[hash_] = kept  # used last
+    state.totals.loaded_blocks += len(event.blocks)
+
+
+def offload_lost(state: State, event: ev.OffloadLost) -> None:
+    state.offloaded.pop(event.hash, None)
+
+
 APPLY: Mapping[type[ev.Event], Callable[[State, Any], None]] = {
     ev.Weighed: weighed,
     ev.Dropped: dropped,
     ev.Uncached: uncached,
+    ev.Offloaded: offloaded,
+    ev.Loaded: loaded,
+    ev.OffloadLost: offload_lost,
 }

@@ -11,7 +11,7 @@ from array import array
 from collections import deque
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 BlockState = Literal["free", "cached", "owned"]
 
@@ -22,6 +22,13 @@ COLUMNS: Final[Mapping[str, str]] = {
     "writer": "q", "hash": "q", "last_use": "i", "hits": "i",
 }  # fmt: skip
 """The columns with an entry for each block, and the codes of their arrays."""
+
+
+class HostBlock(NamedTuple):
+    """Whose tokens a block in a host file holds (a request code), and at which table index (`at`)."""
+
+    writer: int
+    at: int
 
 
 class Blocks:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from engine import events as ev
+from engine.sanitise import display_text
 from engine.wording.parts import TokenText, listed, plural, ranges
 from engine.wording.reasons import why
 
@@ -39,8 +40,30 @@ def _uncached(event: ev.Uncached, _text: TokenText) -> str:
     )
 
 
+def _offloaded(event: ev.Offloaded, _text: TokenText) -> str:
+    instead = f", {plural(len(event.forgotten), 'older file')} deleted for it" if event.forgotten else ""
+    return f"{listed(event.blocks)}: {plural(event.tokens, 'token')} written to host files{instead}"
+
+
+def _loaded(event: ev.Loaded, _text: TokenText) -> str:
+    return (
+        f"request {event.request} reads {plural(event.tokens, 'token')} back from host files, into"
+        f" {listed(event.blocks)} at index {event.index} of its table"
+    )
+
+
+def _offload_lost(event: ev.OffloadLost, _text: TokenText) -> str:
+    said = display_text(event.why)
+    if event.request is None:
+        return f"a block is not in a host file after all, and lost with its eviction: {said}"
+    return f"a block of request {event.request} cannot be read back from its host file, and is computed: {said}"
+
+
 SENTENCES: Final[Mapping[type[ev.Event], Callable[[Any, TokenText], str]]] = {
     ev.Weighed: _weighed,
     ev.Dropped: _dropped,
     ev.Uncached: _uncached,
+    ev.Offloaded: _offloaded,
+    ev.Loaded: _loaded,
+    ev.OffloadLost: _offload_lost,
 }
