@@ -9,6 +9,7 @@ from typing import Final, Protocol, runtime_checkable
 from engine.plug_guard import ContractError
 
 MOST_COMPARED: Final = 128  # waiting requests that a policy may look at: all of them would cost every step
+MOST_OVERTAKING: Final = 128  # later arrivals before a waiting request goes first, whatever is cached of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +62,25 @@ class FCFS:
 
 
 class LPM:
-    """The longest cached prefix first, within a priority."""
+    """The longest cached prefix first, within a priority; but nobody is overtaken for ever.
+
+    A prompt that nothing cached begins like would wait as long as others with a cached prefix keep coming. One
+    that `MOST_OVERTAKING` have come after goes before those that are not as late, so that fewer than so many
+    later requests of its priority are served before it.
+    """
 
     name = "lpm"
     meaning = "the longest cached prefix first"
     compares = MOST_COMPARED
 
     def order_waiting(self, waiting: Sequence[Waits]) -> Sequence[Waits]:
-        return sorted(waiting, key=lambda each: (-each.priority, -each.count_cached(), each.arrival))
+        newest = max((each.arrival for each in waiting), default=0)
+
+        def rank(each: Waits) -> tuple[int, bool, int, int]:
+            late = newest - each.arrival >= MOST_OVERTAKING
+            return -each.priority, not late, 0 if late else -each.count_cached(), each.arrival
+
+        return sorted(waiting, key=rank)
 
 
 DEFAULT: Final = "fcfs"

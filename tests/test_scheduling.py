@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import count as counted_from
 from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine import events as ev
+from engine.admission import LPM, MOST_COMPARED, MOST_OVERTAKING, Waits
 from engine.engine import Engine
 from engine.params import OptionError, RequestSpec, SamplingParams
 from engine.reasons import (
@@ -37,6 +42,42 @@ def test_short_of_blocks_the_first_waits_with_its_numbers_and_the_rest_behind_it
         engine.submit(spec(prompt, 3))
     engine.step()
     assert waits(engine) == {"2": NoFreeBlocks(4, 3, 0), "3": BehindOlder()}
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.lists(st.integers(0, 40), max_size=6), min_size=1, max_size=60),
+    st.lists(st.integers(1, 3), min_size=1, max_size=20),
+)
+def test_under_lpm_nobody_is_overtaken_for_ever(coming: list[list[int]], served: list[int]) -> None:
+    """Whatever comes, each turn: cached blocks of each arrival; and so many are served of it."""
+    waiting: list[Waits] = []
+    overtaken: Counter[int] = Counter()
+    arrived = counted_from()
+    for turn in range(400):
+        for cached in coming[turn % len(coming)]:
+            waiting.append(waits_with(next(arrived), cached))
+        for first in LPM().order_waiting(waiting[:MOST_COMPARED])[: served[turn % len(served)]]:
+            waiting.remove(first)
+            overtaken.update(each.arrival for each in waiting if each.arrival < first.arrival)
+    assert max(overtaken.values(), default=0) < MOST_OVERTAKING
+
+
+def waits_with(arrival: int, cached: int) -> Waits:
+    return Waits(str(arrival), 0, arrival, 400, 0, 0, lambda: cached)
+
+
+def test_under_lpm_a_prompt_without_a_cached_prefix_is_served_while_others_with_one_keep_coming() -> None:
+    engine = scripted_engine(64, block_size=8, policy="lpm", max_running=1)
+    shared = list(range(24))
+    engine.submit(spec([*shared, 1], 2))
+    engine.run()
+    (unlike,) = engine.submit(spec([7] * 20, 2))
+    served = 0
+    while unlike in engine.state.requests:
+        engine.submit(spec([*shared, 2], 1))
+        served += len(planned(engine, ev.Admitted))
+    assert 100 < served <= MOST_OVERTAKING + 1
 
 
 def test_the_token_budget_splits_a_prefill_into_chunks_and_makes_others_wait() -> None:
