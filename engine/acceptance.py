@@ -29,7 +29,7 @@ NEWEST = -1
 SHOWN_CANDIDATES = 8
 
 RawAt = Callable[[int, int], Row | None]
-"""The logits [vocab] of the row of a draft (NEWEST: the first row), reached as the n-th; None: there are no more."""
+"""The logits [vocab] of the row of a draft (NEWEST: the first row), reached as the n-th; None: that is all."""
 RowAt = Callable[[Row, Sequence[int]], SamplerRow]
 """Whose row that is, when the tokens given have been accepted."""
 

@@ -58,7 +58,7 @@ class Keeper:
         """Keep what `row_of` a span's index and a row, counted back from its end, gives."""
         kept: dict[tuple[int, int], tuple[tuple[int, ...], bytes]] = {}
         for choice in self.choices:
-            for back in range(1 + len(choice.draft or ()), 0, -1):
+            for back in _rows_kept(choice):
                 at = choice.row, back
                 if at not in kept:
                     row = row_of(*at).float().contiguous()
@@ -72,3 +72,12 @@ class Keeper:
         window, position = self.decoder.layers[layer].window, span.end - back
         seen = attended(queries[row : row + 1], self.pool, layer, span, window, torch.tensor([position]))
         return seen.weights[:, 0, : position + 1]
+
+
+def _rows_kept(choice: Choice) -> Sequence[int]:
+    """The rows of a slice that choose tokens if drafts are accepted, counted back from its end.
+
+    Of a tree only the first: which drafts are the next rows is not known while the pass runs.
+    """
+    last = 1 + len(choice.draft.main if choice.draft else ())
+    return (last,) if choice.draft and choice.draft.parents else range(last, 0, -1)

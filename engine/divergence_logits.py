@@ -34,14 +34,14 @@ def logits_again(
         for choice in job.choices:
             work = job.slices[choice.row].work
             first = forward.rows(work.request, "logits").start
-            at = work.stop - len(choice.draft or ())
+            at = work.stop - len(choice.draft.main if choice.draft else ())
             for accepted in range(1 + _accepted(choice, at)):
                 yield choice.request, at + accepted, logits[first + accepted]
 
 
 def _accepted(choice: Choice, at: int) -> int:
     """How many drafts of a choice for position `at` became tokens, with one more after them."""
-    drafts = choice.draft.tokens if choice.draft else ()
+    drafts = [choice.draft.tokens[node] for node in choice.draft.main] if choice.draft else ()
     tokens = choice.tokens[at : at + len(drafts) + 1]
     same = takewhile(lambda pair: pair[0] == pair[1], zip(drafts, tokens[:-1], strict=False))
     return sum(1 for _ in same)

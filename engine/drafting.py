@@ -41,6 +41,33 @@ class Draft(msgspec.Struct, frozen=True, array_like=True):
     def __len__(self) -> int:
         return len(self.tokens)
 
+    @property
+    def main(self) -> tuple[int, ...]:
+        """The drafts of the first branch: those of a chain are all."""
+        return self.branches()[0] if self.parents else tuple(range(len(self.tokens)))
+
+    def branches(self) -> list[tuple[int, ...]]:
+        """The tree in branches, each a line of first children, that with the first draft first."""
+        heads = [at for at in range(len(self.tokens)) if self.children(self.parent(at))[0] != at]
+        return [self._line(at) for at in (0, *heads)] if self.tokens else []
+
+    def _line(self, head: int) -> tuple[int, ...]:
+        line = [head]
+        while children := self.children(line[-1]):
+            line.append(children[0])
+        return tuple(line)
+
+    def path(self, index: int) -> tuple[int, ...]:
+        """The drafts from the first one down to this one."""
+        path = [index]
+        while (before := self.parent(path[-1])) >= 0:
+            path.append(before)
+        return tuple(reversed(path))
+
+    def depth(self, used: int) -> int:
+        """The most of the first `used` drafts that follow one another."""
+        return max((len(self.path(at)) for at in range(used)), default=0) if self.parents else used
+
     def parent(self, index: int) -> int:
         """The draft that this one follows; -1 is the request's newest token."""
         return self.parents[index] if self.parents else index - 1

@@ -29,3 +29,9 @@ def draft_requests(
 def _wanted(request: Request) -> int:
     """How many of its drafts could be tokens: one more comes with them."""
     return request.params.max_tokens - request.output_tokens - 1
+
+
+def _may_draft(request: Request, log: TokenLog) -> bool:
+    """Beams are judged together, and the rows of scaled stages are its own: neither has drafts."""
+    decodes = request.state is RequestState.RUNNING and request.pending == 1
+    return decodes and request.params.beams == 1 and log.intervened_of(request.id) is None

@@ -22,6 +22,7 @@ from engine.explain import explain
 from engine.forward import Choose, TorchForward, Watcher
 from engine.inspection import Inspector
 from engine.kv.pool import KVPool
+from engine.kv.scratch import ScratchPool
 from engine.kv.writes import WriteClock
 from engine.lens import LayerLooker
 from engine.model.batch import Batch, Span
@@ -36,6 +37,7 @@ from engine.sampling import Choices, SamplerRow, choose
 from engine.scaling import Scaler
 from engine.state import State
 from engine.tokens import TokenLog
+from engine.trees import Branch, Move, branches_of, logit_rows, moves, rows_of_choices
 from engine.verifying import Verifying
 from engine.weighing import Weigher
 
@@ -58,6 +60,7 @@ class TorchExecutor:
         self.plugs = plugs or Plugs()
         self._rows = SamplerRows(seed, decoder.config.vocab_size)
         self.writes = WriteClock(pool.num_slots)
+        self._scratch: ScratchPool | None = None
 
     def execute(self, job: Job) -> Outcome:
         return self.begin(job).finish()
@@ -71,10 +74,13 @@ class TorchExecutor:
             self.pool.copy_block(copy.source, copy.block, copy.tokens)
             start = copy.block * self.pool.block_size
             self.writes.wrote(slice(start, start + copy.tokens))
-        batch = self.batch_of(job)
-        self.writes.wrote(batch.write_slots.numpy())
+        branches = self._branches(job)
+        pool = self._pool_for(branches)
+        batch = self.batch_of(job, branches)
+        slots = batch.write_slots.numpy()
+        self.writes.wrote(slots[slots < self.pool.num_slots])
         watchers, taken = self._watchers(job, batch)
-        stages = self.decoder.stages(batch, self.pool)
+        stages = self.decoder.stages(batch, pool)
         choose: Choose = self._choose
         if (weigher := self._weigher(job, batch)) is not None:
             watchers, choose = [*watchers, weigher], weigher.beside(choose)
@@ -101,7 +107,7 @@ class TorchExecutor:
         """Choose from `found` [rows, vocab]; what beams choose depends on all of them, so each gets its row."""
         if not job.beams:
             return self._choose_alone(job, found, forward_ns, captured)
-        beams, others = rows_of_beams(job)
+        beams, others = rows_of_beams(job, len(found))
         outcome = self._choose_alone(job, found[others], forward_ns, captured)
         clock = time.perf_counter_ns()
         rows = {choice.request: self._beam_row(choice, found[at].numpy(), job) for choice, at in beams}
@@ -131,14 +137,38 @@ class TorchExecutor:
         """Choose from `logits` [rows, vocab] where some slices end with drafts."""
         clock = time.perf_counter_ns()
         process = partial(self._processed, recorded=job.processing)
-        verifying = Verifying(job, logits, _first_rows(job), process, self._row)
+        branches = self._branches(job)
+        verifying = Verifying(job, logits, logit_rows(job, branches), process, self._row)
         verifying.run()
+        if branches:
+            self._keep(moves(job, branches, verifying.checked, self.pool.block_size))
         choices = verifying.choices
         details = Explanation(logits[verifying.used], verifying.rows, choices)
         return Outcome(
             choices.tokens, choices.draws, details, forward_ns, time.perf_counter_ns() - clock, captured,
             verifying.processing, verifying.checked,
         )  # fmt: skip
+
+    def _branches(self, job: Job) -> list[Branch]:
+        """The branches of draft trees that have no slots of their requests."""
+        return branches_of(job, self.pool.block_size, self.pool.num_slots)
+
+    def _pool_for(self, branches: Sequence[Branch]) -> KVPool:
+        """The pool, with as many scratch slots as `branches` write to."""
+        blocks = -(-sum(len(branch.nodes) for branch in branches) // self.pool.block_size)
+        if blocks == 0:
+            return self.pool
+        if self._scratch is None or len(self._scratch.held[0]) < blocks * self.pool.block_size:
+            self._scratch = ScratchPool(self.pool, blocks)
+        return self._scratch
+
+    def _keep(self, moves: Sequence[Move]) -> None:
+        """Take K and V of accepted drafts out of scratch slots."""
+        if not moves or self._scratch is None:
+            return
+        slots = [move.slot for move in moves]
+        self._scratch.keep([move.scratch for move in moves], slots)
+        self.writes.wrote(slots)
 
     def compute_again(self, part: Slice) -> None:
         """Put K and V of a slice in its slots, and nothing else."""
@@ -148,8 +178,8 @@ class TorchExecutor:
             for layer, stage, tensor in stages:
                 scaler.at(layer, stage, tensor)
 
-    def batch_of(self, job: Job) -> Batch:
-        """The job's slices as the decoder takes them; logits only where a token is chosen."""
+    def batch_of(self, job: Job, branches: Sequence[Branch] = ()) -> Batch:
+        """The job's slices as the decoder takes them, then `branches`; logits only where a token is chosen."""
         chosen = rows_of_choices(job) | {choice.row: 1 for choice in job.beams}
         spans = [
             Span(
@@ -159,8 +189,9 @@ class TorchExecutor:
             )
             for row, part in enumerate(job.slices)
         ]  # fmt: skip
-        tokens = [token for part in job.slices for token in part.token_ids]
-        return Batch.build(spans, tokens, self.pool.block_size)
+        parts = (*(part.token_ids for part in job.slices), *(branch.tokens for branch in branches))
+        tokens = [token for part in parts for token in part]
+        return Batch.build([*spans, *(branch.span for branch in branches)], tokens, self.pool.block_size)
 
     def forget(self, request: str) -> None:
         self._rows.forget(request)
@@ -215,13 +246,8 @@ def _rows_of(logits: Tensor, job: Job) -> Tensor:
     return logits[[order[choice.row] for choice in job.choices]]
 
 
-def rows_of_choices(job: Job) -> dict[int, int]:
-    """By slice, how many of its last rows may choose a token."""
-    return {choice.row: 1 + len(choice.draft or ()) for choice in job.choices}
-
-
-def rows_of_beams(job: Job) -> tuple[list[tuple[Choice, int]], list[int]]:
-    """Which row of the logits is each beam's, and which rows are those of other choices."""
+def rows_of_beams(job: Job, rows: int) -> tuple[list[tuple[Choice, int]], list[int]]:
+    """Which of the logits' `rows` is each beam's, and which are those of other choices."""
     own, counts = {choice.row: choice for choice in job.beams}, rows_of_choices(job)
     beams: list[tuple[Choice, int]] = []
     others: list[int] = []
@@ -232,11 +258,4 @@ def rows_of_beams(job: Job) -> tuple[list[tuple[Choice, int]], list[int]]:
         else:
             others += range(at, at + counts[row])
         at += counts.get(row, 1)
-    return beams, others
-
-
-def _first_rows(job: Job) -> list[int]:
-    """Where the rows of each choice begin among the logits, which come slice after slice."""
-    rows = rows_of_choices(job)
-    before = {row: sum(count for other, count in rows.items() if other < row) for row in rows}
-    return [before[choice.row] for choice in job.choices]
+    return beams, [*others, *range(at, rows)]

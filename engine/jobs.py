@@ -37,8 +37,9 @@ class JobMaker:
     def _slice(self, work: ev.Work) -> Slice:
         tokens: Sequence[int] = self.log.tokens_of(work.request)[work.start : work.stop]
         request = self.state.requests[work.request]
-        if request.draft is not None:
-            tokens = (*tokens, *request.draft.tokens)
+        if work.phase == "verify" and (draft := request.draft) is not None:
+            tokens = (*tokens, *(draft.tokens[at] for at in draft.main))
+            work = ev.Work(work.request, work.phase, work.start, len(tokens))
         intervened = self.log.intervened_of(work.request)
         adapter = request.params.adapter
         return Slice(work, tokens, request.table, request.prompt_tokens, intervened, adapter, request.dropped)

@@ -294,12 +294,13 @@ class Planning(Together):
         if used > self._left:
             used, cut = self._left, self._budget_spent(used)
         held = max(len(request.table), request.computed // size + 1)
-        need = max(0, blocks_for(request.num_tokens + used, size) - held)
+        need = max(0, blocks_for(request.num_tokens + draft.depth(used), size) - held)
         room = self._overlay.find(need)
         if isinstance(room, Short):
             cut = NoFreeBlocks(need, room.free, room.evictable)
             need = room.free + room.evictable
-            used = (held + need) * size - request.num_tokens
+            while draft.depth(used) > (held + need) * size - request.num_tokens:
+                used -= 1
             room = self._overlay.find(need)
         assert isinstance(room, Room)
         self._emit(

@@ -24,14 +24,16 @@ MakeRow = Callable[[Choice, Sequence[int], tuple[Processed, ...]], SamplerRow]
 
 @dataclass(slots=True, eq=False)
 class Verifying:
-    """The choices of a job from its logits; `at[i]` is the row of `logits` [rows, vocab] that choice i starts at.
+    """The choices of a job from its logits; `at[i]` are the rows of `logits` [rows, vocab] of choice i.
+
+    Those are the row of its newest token, and then of each of its drafts.
 
     An entry for each token that was chosen: those of one choice together, in the order of the job's choices.
     """
 
     job: Job
     logits: Logits
-    at: Sequence[int]
+    at: Sequence[Sequence[int]]
     process: Process
     make_row: MakeRow
     choices: Choices = field(default_factory=lambda: Choices([], [], []))
@@ -46,7 +48,7 @@ class Verifying:
         scores = as_logits(self.logits)
         for choice, at in zip(self.job.choices, self.at, strict=True):
             if choice.draft is None:
-                self._choose(choice, scores[at], at)
+                self._choose(choice, scores[at[0]], at[0])
             else:
                 self._verify(choice, choice.draft, scores, at)
 
@@ -55,9 +57,9 @@ class Verifying:
         chosen = choose(raw[None], [row])
         self._keep([row], chosen, [at])
 
-    def _verify(self, choice: Choice, draft: Draft, scores: Scores, at: int) -> None:
+    def _verify(self, choice: Choice, draft: Draft, scores: Scores, at: Sequence[int]) -> None:
         def raw_at(node: int, _depth: int) -> Row:
-            row: Row = scores[at + 1 + node]
+            row: Row = scores[at[1 + node]]
             return row
 
         def row_at(raw: Row, accepted: Sequence[int]) -> SamplerRow:
@@ -67,7 +69,7 @@ class Verifying:
         self.checked[choice.request] = checked
         nodes = (-1, *checked.path)[: len(checked.tokens)]
         chosen = Choices(checked.tokens, checked.draws, checked.trails)
-        self._keep(checked.rows, chosen, [at + 1 + node for node in nodes])
+        self._keep(checked.rows, chosen, [at[1 + node] for node in nodes])
 
     def _row(self, choice: Choice, raw: Row, tokens: Sequence[int]) -> SamplerRow:
         done = self.process(raw, choice, tokens)

@@ -32,7 +32,11 @@ from plugins.loading import load_plugins, plugs_of
 from plugins.speculative.draft import folder_of
 from tests.bundled import FOLDER, decoder
 
-METHODS = ["ngram=tokens:5", "ngram=tokens:8,adaptive:true", "draft=tokens:4", "draft=tokens:6,adaptive:true", "skip-layers"]
+METHODS = [
+    "ngram=tokens:5", "ngram=tokens:8,adaptive:true", "draft=tokens:4", "draft=tokens:6,adaptive:true",
+    "skip-layers",
+    "tree=tokens:3,width:3", "tree=source:ngram,width:3",
+]  # fmt: skip
 TEXT = (FOLDER.parent.parent / "engine" / "drafting.py").read_text()
 
 

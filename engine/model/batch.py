@@ -47,7 +47,7 @@ class Batch:
         for span in spans:
             assert span.tokens >= 1
             assert 0 <= span.logit_rows <= span.tokens
-            assert span.end <= len(span.blocks) * block_size
+            assert span.end <= (len(span.slots) or len(span.blocks) * block_size)
             first_rows.append(len(positions))
             positions.extend(range(span.start, span.end))
             logit_rows.extend(range(len(positions) - span.logit_rows, len(positions)))
@@ -106,7 +106,7 @@ class Batch:
         for index, span in enumerate(self.spans):
             if span.dropped:
                 yield thinned_read(span, self.rows(index), self.block_size, window, dtype)
-            elif span.tokens > 1:
+            elif span.tokens > 1 or span.slots:
                 yield prefill_read(span, self.rows(index), self.block_size, window, dtype)
             else:
                 decodes.setdefault(_size_class(span, window), []).append(index)
@@ -122,8 +122,12 @@ def _size_class(span: Span, window: int | None) -> int:
 
 
 def _write_slots(spans: Sequence[Span], block_size: int) -> list[int]:
-    return [
-        span.blocks[position // block_size] * block_size + position % block_size
-        for span in spans
-        for position in range(span.start, span.end)
-    ]
+    return [slot for span in spans for slot in _own_slots(span, block_size)]
+
+
+def _own_slots(span: Span, block_size: int) -> Sequence[int]:
+    """The slots of a span's tokens."""
+    if span.slots:
+        return span.slots[span.start : span.end]
+    positions = range(span.start, span.end)
+    return [span.blocks[at // block_size] * block_size + at % block_size for at in positions]

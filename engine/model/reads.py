@@ -79,6 +79,8 @@ def prefill_read(span: Span, rows: slice, block_size: int, window: int | None, d
 
 def _run(span: Span, first: int, block_size: int) -> slice | None:
     """The slots of positions `first` to the span's end as a slice; None when its blocks are scattered."""
+    if span.slots:
+        return None
     blocks = span.used_blocks(block_size)
     start = blocks[0]
     if any(block != start + index for index, block in enumerate(blocks)):

@@ -22,7 +22,8 @@ class Span:
     `logit_rows` is how many of the last tokens get logits: 0 in the middle of a prefill, 1 when a token is
     chosen next, `tokens` to see all. `prompt_tokens` is the length of the request's prompt, which only
     dynamic rope reads. `adapter` is the name of the one that its rows run with, "" for none. `dropped` says which
-    blocks a KV policy took from which rows; those that all rows go without may be holes in `blocks`.
+    blocks a KV policy took from which rows; those that all rows go without may be holes in `blocks`. Where there
+    are `slots`, those are its positions' up to `end`, in place of what `blocks` says.
     """
 
     request: str
@@ -33,6 +34,7 @@ class Span:
     prompt_tokens: int = 0
     adapter: str = ""
     dropped: Drops = field(default_factory=dict)
+    slots: Sequence[int] = ()
 
     @property
     def end(self) -> int:
@@ -66,6 +68,8 @@ def span_slots(span: Span, block_size: int) -> Tensor:
 
     Those of a hole are of the span's last block: no row reads them, and a slot must have an owner.
     """
+    if span.slots:
+        return torch.tensor(span.slots)
     return block_slots([_without_holes(span, block_size)], block_size)[0, : span.end]
 
 

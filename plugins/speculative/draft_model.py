@@ -18,7 +18,7 @@ from engine.model.weights import load_decoder
 from engine.text.errors import TextError
 from engine.text.tokenizer import Tokenizer
 from plugins.speculative.draft_kv import DraftKV
-from plugins.speculative.going import Floats, Going, go_on
+from plugins.speculative.going import Floats, Going, MakeGoing, go_on
 
 MOST_LANES: Final = 32
 """So many requests are drafted for in one pass; others in the next."""
@@ -33,7 +33,9 @@ class DraftModel:
         check_vocabularies(folder, self._decoder, target, executor.decoder)
         self._kv = DraftKV(self._decoder.config, executor.pool, MOST_LANES, most)
 
-    def drafts(self, asked: Sequence[DraftRequest], lengths: Sequence[int]) -> list[Draft | None]:
+    def drafts(
+        self, asked: Sequence[DraftRequest], lengths: Sequence[int], make: MakeGoing = Going
+    ) -> list[Draft | None]:
         """A draft of so many tokens for each request; None where the drafting model's context ends before."""
         context = self._decoder.config.context_tokens
         fits = [at for at, each in enumerate(asked) if len(each.tokens) + lengths[at] <= context]
@@ -41,19 +43,19 @@ class DraftModel:
         with torch.inference_mode():
             for start in range(0, len(fits), MOST_LANES):
                 group = fits[start : start + MOST_LANES]
-                made = self._group([asked[at] for at in group], [lengths[at] for at in group])
+                made = self._group([asked[at] for at in group], [lengths[at] for at in group], make)
                 for at, draft in zip(group, made, strict=True):
                     found[at] = draft
         return found
 
-    def _group(self, asked: Sequence[DraftRequest], lengths: Sequence[int]) -> list[Draft]:
+    def _group(self, asked: Sequence[DraftRequest], lengths: Sequence[int], make: MakeGoing) -> list[Draft]:
         lanes = [self._kv.enter(at, each) for at, each in enumerate(asked)]
         tokens = [token for lane in lanes for token in lane.asked.tokens[lane.known : lane.computed + 1]]
         logits = self._logits([lane.catching_up() for lane in lanes], tokens)
         for lane in lanes:
             self._kv.settle(lane)
         vocab = self._decoder.config.vocab_size
-        going = [Going(lane, length, vocab) for lane, length in zip(lanes, lengths, strict=True)]
+        going = [make(lane, length, vocab) for lane, length in zip(lanes, lengths, strict=True)]
         return go_on(going, logits, self._logits)
 
     def _logits(self, spans: Sequence[Span], tokens: Sequence[int]) -> Floats:

@@ -13,10 +13,12 @@ from engine.drafts import DraftRequest
 from engine.events import Spread
 from engine.history import TokenHistory
 from engine.model.span import Span
-from engine.sampling import SamplerRow
+from engine.sampling import SamplerRow, transform
 from plugins.speculative.drawing import draw
 
 Floats = npt.NDArray[np.float32]
+MakeGoing = Callable[["Lane", int, int], "Going"]
+"""Makes the draft of a lane: its length, and the size of the vocabulary."""
 Passes = Callable[[Sequence[Span], Sequence[int]], Floats]
 """Runs the drafting model over spans and their tokens: `[spans, vocab]`, what follows the last token of each."""
 
@@ -68,19 +70,52 @@ class Going:
 
     def take(self, raw: Floats) -> None:
         """Draft the next token from the drafting model's logits [vocab]."""
-        asked = self.lane.asked
-        seen = None if self._history is None else self._history.seen()
-        position = asked.position + len(self.tokens)
-        row = SamplerRow(asked.request, asked.params, asked.seed, asked.sample, position, seen)
-        token, spread = draw(raw, row)
-        self.tokens.append(token)
+        token, spread = draw(raw, self._row())
         if spread is not None:
             self.spreads.append(spread)
+        self.keep(token)
+
+    def scores(self, raw: Floats) -> Floats:
+        """The logits [vocab] after the request's own transforms."""
+        transforms = transform(raw, self._row())
+        return transforms[-1][1] if transforms else raw
+
+    def keep(self, token: int) -> None:
+        """The next passes go on from `token`."""
+        self.tokens.append(token)
         if self._history is not None:
             self._history.append(token)
 
+    def _row(self) -> SamplerRow:
+        asked = self.lane.asked
+        seen = None if self._history is None else self._history.seen()
+        position = asked.position + len(self.tokens)
+        return SamplerRow(asked.request, asked.params, asked.seed, asked.sample, position, seen)
+
     def draft(self) -> Draft:
         return Draft.drawn(self.tokens, self.spreads) if self.spreads else Draft.sure(self.tokens)
+
+
+@dataclass(slots=True)
+class GoingComb(Going):
+    """A line of likeliest tokens, and at each position the `width` - 1 next likeliest; nothing is drawn."""
+
+    width: int = 2
+    beside: list[list[int]] = field(default_factory=list)
+
+    def take(self, raw: Floats) -> None:
+        scores = self.scores(raw)
+        likeliest = np.argsort(-scores, kind="stable")[: self.width].tolist()
+        self.beside.append(likeliest[1:])
+        self.keep(likeliest[0])
+
+    def draft(self) -> Draft:
+        """The line comes first, so that a draft that is cut short is cut to its line."""
+        tokens, parents = list(self.tokens), list(range(-1, len(self.tokens) - 1))
+        for at, others in enumerate(self.beside):
+            tokens += others
+            parents += [at - 1] * len(others)
+        return Draft.sure(tokens, parents)
 
 
 def go_on(going: Sequence[Going], logits: Floats, passes: Passes) -> list[Draft]:

@@ -59,6 +59,21 @@ def continuation(tokens: Sequence[int], longest: int, shortest: int) -> int | No
     return None
 
 
+def continuations(tokens: Sequence[int], longest: int, shortest: int, most: int) -> list[int]:
+    """Up to `most` places where suffixes of `tokens` end earlier, each followed by another token.
+
+    Longer suffixes first, and of one length the latest first.
+    """
+    data = array("i", tokens).tobytes()
+    found: dict[int, int] = {}  # by the token that follows
+    for size in range(min(longest, len(tokens) - 1), shortest - 1, -1):
+        end = len(data) - 4
+        while len(found) < most and (at := _rfind(data, data[-4 * size :], end)) >= 0:
+            found.setdefault(tokens[at // 4 + size], at // 4 + size)
+            end = at + 4 * size - 1
+    return list(found.values())
+
+
 def _rfind(data: bytes, wanted: bytes, end: int) -> int:
     """Where `wanted` begins last in `data[:end]`, at a multiple of 4; -1 where it does not."""
     while (found := data.rfind(wanted, 0, end)) % 4:

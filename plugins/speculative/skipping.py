@@ -32,12 +32,11 @@ class SkippingModel:
         decoder = executor.decoder
         out = frozenset(range(1, len(decoder.layers) - 1, 2)) if left_out is None else left_out
         if not out or not out < frozenset(range(len(decoder.layers))):
+            last = len(decoder.layers) - 1
             raise OptionError(
-                f"plugin skip-layers: layers is {_listed(out)}: leave out some, not all, of the model's layers 0 to"
-                f" {len(decoder.layers) - 1}"
+                f"plugin skip-layers: layers is {_listed(out)}: leave out some, not all, of layers 0 to {last}"
             )
         self._decoder = replace(decoder, layers=tuple(each for each in decoder.layers if each.index not in out))
-        self._kept = tuple(layer.index for layer in self._decoder.layers)
         self._size = executor.pool.block_size
         self._per_lane = 1 + -(-most // self._size)
         self._pool = ScratchPool(executor.pool, MOST_LANES * self._per_lane)
@@ -62,7 +61,7 @@ class SkippingModel:
         full, used = divmod(computed, self._size)
         first = self._pool.first_block + lane * self._per_lane
         if used:
-            self._pool.begin_block(asked.table[full], first, used, self._kept)
+            self._pool.begin_block(asked.table[full], first, used)
         table = (*asked.table[:full], *range(first, first + self._per_lane))
         return Lane(asked, table, computed, computed, asked.params.adapter)
 

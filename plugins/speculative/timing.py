@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from engine.kv.pool import KVPool
 from engine.load import attach
 from engine.model.decoder import Decoder
 from engine.params import EngineOptions, RequestSpec, SamplingParams
+from engine.plugs import Plugs
 from plugins.loading import load_plugins, plugs_of
 
 PLAIN = ""
@@ -43,24 +44,11 @@ class Timed:
 class Bench:
     """Engines on the same weights, one that decodes plainly and one for each method; nothing is recorded."""
 
-    def __init__(
-        self, folder: Path, decoder: Decoder, methods: Sequence[str], longest: int, seed: int = 0
-    ) -> None:
-        """`longest` is the most tokens of a request. Raises ModelError, OptionError or PluginError."""
-        self._folder, self._decoder = folder, decoder
-        self._blocks, self._seed = -(-longest // BLOCK_SIZE) + 1, seed
-        self._engines = {method: self._engine(method) for method in (PLAIN, *methods)}
-
-    def _engine(self, method: str) -> Engine:
-        plugs = plugs_of(load_plugins([method] if method else []))
-        options = EngineOptions(
-            block_size=BLOCK_SIZE, kv_blocks=self._blocks, prefix_cache=False,
-            token_budget=self._blocks * BLOCK_SIZE,
-        )  # fmt: skip
-        pool = KVPool(self._decoder.config, self._blocks, BLOCK_SIZE, self._decoder.dtype)
-        executor = TorchExecutor(self._decoder, pool, options.seed, plugs=plugs)
-        attach(plugs, executor, self._folder)
-        return Engine(executor, limits_of(self._decoder.config), self._blocks, options, plugs=plugs)
+    def __init__(self, folder: Path, decoder: Decoder, methods: Mapping[str, Plugs], longest: int) -> None:
+        """`longest` is the most tokens of a request. Raises ModelError or OptionError."""
+        blocks = -(-longest // BLOCK_SIZE) + 1
+        ways = {PLAIN: Plugs(), **methods}
+        self._engines = {method: _engine(folder, decoder, blocks, plugs) for method, plugs in ways.items()}
 
     def run(self, prompts: Sequence[Sequence[int]], params: SamplingParams, rounds: int) -> Iterator[Timed]:
         """Each prompt with each method, `rounds` times in turn; a first time that does not count goes before."""
@@ -98,4 +86,19 @@ class Bench:
         )  # fmt: skip
 
 
-__all__ = ["PLAIN", "Bench", "Timed"]
+def _engine(folder: Path, decoder: Decoder, blocks: int, plugs: Plugs) -> Engine:
+    options = EngineOptions(
+        block_size=BLOCK_SIZE, kv_blocks=blocks, token_budget=blocks * BLOCK_SIZE, prefix_cache=False
+    )
+    pool = KVPool(decoder.config, blocks, BLOCK_SIZE, decoder.dtype)
+    executor = TorchExecutor(decoder, pool, options.seed, plugs=plugs)
+    attach(plugs, executor, folder)
+    return Engine(executor, limits_of(decoder.config), blocks, options, plugs=plugs)
+
+
+def plugs_by_name(methods: Sequence[str]) -> dict[str, Plugs]:
+    """What an engine asks, for each plugin with its options. Raises PluginError."""
+    return {method: plugs_of(load_plugins([method])) for method in methods}
+
+
+__all__ = ["PLAIN", "Bench", "Timed", "plugs_by_name"]
