@@ -16,6 +16,7 @@ from engine.divergence_measures import perturbed
 from engine.execution import Job, Slice
 from engine.executor import TorchExecutor
 from engine.forward import TorchForward
+from engine.kv.holes import HOLE
 from engine.kv.pool import KVPool, MakePool
 from engine.model.decoder import Decoder
 from engine.model.stage_names import LAST_STAGES
@@ -71,6 +72,11 @@ class Rebuilt:
     @property
     def dtype(self) -> torch.dtype:
         return self.decoder.dtype
+
+    @property
+    def thinned(self) -> bool:
+        """Whether the row goes without blocks that a KV policy dropped."""
+        return any(part.dropped for part in self.jobs[-1].slices if part.work.request == self.request)
 
     # -- what the search asks ------------------------------------------------------------------------
 
@@ -184,7 +190,9 @@ class Rebuilt:
         return next(part.table for part in last.slices if part.work.request == self.request)
 
     def _slot(self, table: Sequence[int], position: int) -> int:
-        return table[position // self.block_size] * self.block_size + position % self.block_size
+        block = table[position // self.block_size]
+        block = table[-1] if block == HOLE else block  # one that no row reads; a slot must have an owner
+        return block * self.block_size + position % self.block_size
 
     def _slots(self, table: Sequence[int], count: int) -> Tensor:
         return torch.tensor([self._slot(table, position) for position in range(count)], dtype=torch.int64)
@@ -206,7 +214,8 @@ class Rebuilt:
 
     def _writer_in(self, index: int, slot: int) -> Written | None:
         block, offset = divmod(slot, self.block_size)
-        for part in self.jobs[index].slices:
+        job = self.jobs[index]
+        for part in (*job.slices, *(load.part for load in job.loads)):
             for at, held in enumerate(part.table):
                 position = at * self.block_size + offset
                 if held == block and _covers(part, position):

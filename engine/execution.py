@@ -156,6 +156,15 @@ class Job:
     loads: Sequence[Load] = ()
 
 
+    @property
+    def forgotten(self) -> set[int]:
+        """Hashes whose host files are deleted by the end: one that is written again after that stays."""
+        gone: set[int] = set()
+        for event in self.offloads:
+            gone = (gone | {*event.forgotten}) - {*event.hashes}
+        return gone
+
+
 @dataclass(frozen=True, slots=True)
 class Processing:
     """What logits processors changed of a row, and which of them failed at it."""

@@ -80,7 +80,7 @@ class _Exchange:
         host = self.host
         if host is None:
             return
-        for hash_ in (hash_ for event in job.offloads for hash_ in event.forgotten):
+        for hash_ in job.forgotten:
             try:
                 call_hook(self.plugin, "forget_block", partial(host.forget_block, hash_), None)
             except PluginFailedError:  # it is not asked for again

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from engine import events as ev
 from engine import keyframe
-from engine.execution import Job
+from engine.execution import Job, Slice
 from engine.jobs import JobMaker
 from engine.state import State
 from sessions.diff_tokens import RequestLog, family
@@ -148,6 +148,14 @@ def _jobs(session: Session, steps: Sequence[int], branch: int) -> Iterator[tuple
 
 
 def _settled(job: Job) -> Job:
-    """A job that chooses nothing by itself, and keeps its block tables when the state goes on."""
-    slices = [replace(part, token_ids=tuple(part.token_ids), table=tuple(part.table)) for part in job.slices]
-    return Job(tuple(job.copies), slices, tuple(job.choices), beams=tuple(job.beams))
+    """A job that chooses nothing by itself, and keeps its block tables when the state goes on.
+
+    What it read back from host files is computed: the files are gone with the run.
+    """
+    loads = [replace(load, part=_settled_part(load.part)) for load in job.loads]
+    slices = [_settled_part(part) for part in job.slices]
+    return Job(tuple(job.copies), slices, tuple(job.choices), beams=tuple(job.beams), loads=loads)
+
+
+def _settled_part(part: Slice) -> Slice:
+    return replace(part, token_ids=tuple(part.token_ids), table=tuple(part.table), dropped=dict(part.dropped))

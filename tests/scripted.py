@@ -16,7 +16,7 @@ import numpy.typing as npt
 from engine.acceptance import Checked, verify
 from engine.beam_rows import BeamRow
 from engine.engine import Engine, Sink
-from engine.execution import NO_DETAILS, Choice, Job, Limits, Outcome, Point, Processing, Slice
+from engine.execution import NO_DETAILS, Choice, Job, Limits, Lost, Outcome, Point, Processing, Slice
 from engine.kv.holes import Drops
 from engine.kv.writes import WriteClock
 from engine.params import EngineOptions, RequestSpec, SamplingParams
@@ -82,12 +82,14 @@ class ScriptedExecutor:
         self.fault: Callable[[], None] = lambda: None
         self.fault_at_choice: BaseException | None = None
         self.writes = WriteClock(len(self.slots))
+        self.files: dict[int, list[int]] = {}
 
     def begin(self, job: Job) -> ScriptedForward:
         return ScriptedForward(self, job)
 
     def execute(self, job: Job) -> Outcome:
         self.writes.tick()
+        lost = self._exchange(job)
         for copy in job.copies:
             start = copy.block * self.block_size
             self.writes.wrote(slice(start, start + copy.tokens))
@@ -95,11 +97,7 @@ class ScriptedExecutor:
                 moved = self.slots[copy.source * self.block_size + offset]
                 self.slots[copy.block * self.block_size + offset] = moved
         for part in job.slices:
-            for position, token in enumerate(part.token_ids, part.work.start):
-                before = self.slots[self._slot(part, position - 1)] if position else 0
-                value = slot_value(before, token, dropped_at(part.dropped, position))
-                self.slots[self._slot(part, position)] = value
-                self.writes.wrote([self._slot(part, position)])
+            self._write(part, part.work.start, part.token_ids)
         self.fault()
         if job.choices and self.fault_at_choice is not None:
             raise self.fault_at_choice
@@ -112,7 +110,32 @@ class ScriptedExecutor:
         ]
         tokens = [token for answer in answers for token in answer]
         beams = {c.request: beam_row(self._read(job.slices[c.row]), c) for c in job.beams}
-        return Outcome(tokens, [None] * len(tokens), NO_DETAILS, 0, 0, checked=checked, beams=beams)
+        return Outcome(tokens, [None] * len(tokens), NO_DETAILS, 0, 0, checked=checked, beams=beams, lost=lost)
+
+    def _exchange(self, job: Job) -> list[Lost]:
+        """Keep what is offloaded, and take back what is loaded; what is not in `files` is computed."""
+        size, lost = self.block_size, []
+        for event in job.offloads:
+            for block, hash_ in zip(event.blocks, event.hashes, strict=True):
+                self.files[hash_] = self.slots[block * size : (block + 1) * size]
+        for load in job.loads:
+            for offset, (block, hash_) in enumerate(zip(load.event.blocks, load.event.hashes, strict=True)):
+                part, first = load.part, offset * size
+                if hash_ not in self.files:
+                    lost.append(Lost(hash_, load.event.request, "it is not there"))
+                    self._write(part, part.work.start + first, part.token_ids[first : first + size])
+                else:
+                    self.slots[block * size : (block + 1) * size] = self.files[hash_]
+                self.writes.wrote(slice(block * size, (block + 1) * size))
+        for hash_ in job.forgotten:
+            self.files.pop(hash_, None)
+        return lost
+
+    def _write(self, part: Slice, start: int, token_ids: Sequence[int]) -> None:
+        for position, token in enumerate(token_ids, start):
+            before = self.slots[self._slot(part, position - 1)] if position else 0
+            self.slots[self._slot(part, position)] = slot_value(before, token, dropped_at(part.dropped, position))
+            self.writes.wrote([self._slot(part, position)])
 
     def _verify(self, part: Slice, choice: Choice) -> Checked:
         """Follow the drafts as far as they are what comes next."""

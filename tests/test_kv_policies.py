@@ -249,6 +249,116 @@ def assert_slots(state: State, log: TokenLog, executor: ScriptedExecutor) -> Non
                 assert executor.slots[block * size + position % size] == value
 
 
+# -- host files ----------------------------------------------------------------------------------------
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    st.lists(st.tuples(requests, st.integers(0, 12)), min_size=2, max_size=8), setups, st.integers(0, 20),
+    st.integers(1, 12), st.sets(st.integers(1, 60), max_size=4),
+)  # fmt: skip
+def test_tokens_do_not_depend_on_host_files(arrivals, setup, slack, files, losing) -> None:
+    """Whatever is offloaded, read back, forgotten, or gone from its file: the reference's tokens."""
+    size = setup["block_size"]
+    largest = max(-(-(len(p) + m) // size) + n - 1 for (p, m, n, _), _ in arrivals)
+    sink = Recorded()
+    engine = scripted_engine(largest + slack // size, sink, **setup)
+    engine.scheduler.host_blocks = files
+    executor = engine.executor
+    assert isinstance(executor, ScriptedExecutor)
+    pending = sorted(arrivals * 2, key=lambda arrival: arrival[1])
+    submitted: list[tuple[str, list[int], int, int]] = []
+    steps = 0
+    while pending or engine.busy:
+        while pending and (pending[0][1] <= steps or not engine.busy):
+            (prompt, count, n, priority), _ = pending.pop(0)
+            ids = engine.submit(spec(prompt, count, n, priority))
+            submitted += [(id_, prompt, count, sample) for sample, id_ in enumerate(ids)]
+        if steps in losing:
+            executor.files.clear()
+        assert engine.step() is not None
+        steps += 1
+        engine.state.check_invariants()
+        assert len(engine.state.offloaded) <= files
+        if not losing:
+            assert executor.files.keys() >= engine.state.offloaded.keys()
+        assert steps < 3000, "the schedule makes no progress"
+    for id_, prompt, count, sample in submitted:
+        assert list(engine.tokens.tokens_of(id_))[len(prompt) :] == expected_output(prompt, count, sample)
+    folded = sink.fold(engine.state.blocks.num_blocks, size, setup["policy"])
+    assert keyframe.pack(folded) == keyframe.pack(engine.state)
+    assert keyframe.unpack(keyframe.pack(folded)).offloaded == engine.state.offloaded
+
+
+def offloading_engine(files: int, num_blocks: int = 8) -> tuple[Engine, ScriptedExecutor]:
+    engine = scripted_engine(num_blocks, block_size=4)
+    engine.scheduler.host_blocks = files
+    executor = engine.executor
+    assert isinstance(executor, ScriptedExecutor)
+    return engine, executor
+
+
+def test_what_is_read_back_counts_as_cached_and_enters_the_tree() -> None:
+    engine, _ = offloading_engine(64)
+    for prompt in (range(20), [7] * 20, [9] * 20):
+        engine.submit(spec(prompt, 4))
+        engine.run()
+    assert engine.state.offloaded
+    (again,) = engine.submit(spec(range(20), 4))
+    step = engine.step()
+    assert step is not None
+    (loaded,) = [event for event in step.plan.events if isinstance(event, ev.Loaded)]
+    assert (loaded.index, loaded.tokens) == (0, 16)
+    assert engine.state.requests[again].cached_tokens == 16
+    listed = {block for node in engine.state.tree.nodes.values() for block in node.blocks}
+    assert set(loaded.blocks) <= listed
+    assert engine.state.totals.loaded_blocks == 4
+
+
+def test_the_file_used_longest_ago_makes_room() -> None:
+    engine, executor = offloading_engine(5)
+    for prompt in (range(20), [7] * 20, [9] * 20, [11] * 20):
+        engine.submit(spec(prompt, 4))
+        engine.run()
+        assert len(engine.state.offloaded) <= 5
+        assert executor.files.keys() == engine.state.offloaded.keys()
+
+
+def test_a_file_that_is_gone_is_said_once_and_its_block_computed() -> None:
+    engine, executor = offloading_engine(64)
+    for prompt in (range(20), [7] * 20, [9] * 20):
+        engine.submit(spec(prompt, 4))
+        engine.run()
+    executor.files.clear()
+    (again,) = engine.submit(spec(range(20), 4))
+    step = engine.step()
+    assert step is not None
+    lost = [event for event in step.results if isinstance(event, ev.OffloadLost)]
+    assert [event.request for event in lost] == [again] * 4
+    assert engine.state.offloaded.keys().isdisjoint({event.hash for event in lost})
+    engine.run()
+    assert list(engine.tokens.tokens_of(again))[20:] == expected_output(range(20), 4)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_going_back_knows_what_lay_in_files_then(exact: bool) -> None:
+    timeline = MemoryTimeline(8, scripted_engine(block_size=4).options)
+    engine = scripted_engine(8, timeline, timeline=timeline, block_size=4)
+    engine.scheduler.host_blocks = 9
+    for prompt in (range(20), [7] * 20, range(20), [9] * 20, [7] * 20):
+        engine.submit(spec(prompt, 4))
+        engine.run()
+    first = {id_: list(ids) for id_, ids in engine.tokens._tokens.items()}
+    assert engine.state.totals.loaded_blocks
+    for step in (14, 3, 9):
+        engine.rewind(step, 0, exact=exact)
+        engine.state.check_invariants()
+        assert engine.scheduler.host_blocks == 9
+        engine.run()
+        for id_, ids in engine.tokens._tokens.items():
+            assert list(ids) == first[id_]
+
+
 # -- what the policies choose --------------------------------------------------------------------------
 
 

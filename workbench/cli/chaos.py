@@ -53,6 +53,11 @@ def run_rounds(
     base = demo.OPTIONS if shows_demo and model is None else EngineOptions()
     options = msgspec.structs.replace(settle(folder, engine.options(base)), capture=())
     plugs = plugged_in(options.plugins, engine.plugin_files)[1]
+    if plugs.kv_policy is not None:
+        raise CommandError(
+            f"plugin {plugs.kv_policy.plugin} drops blocks after each step, and tokens then depend on the"
+            " schedule: leave it out"
+        )
     wait_passively()
     from engine.engine import StepFailedError
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from engine.divergence_rebuild import Rebuilt, Told
 
 
+THINNED: Final = "a KV policy had dropped blocks by then, so that the row was computed from fewer keys"
+
+
 def search_runs(
     a: Side, b: Side, pair: tuple[str, str], position: int, models: Models, told: Told
 ) -> StageSearch:
@@ -36,6 +39,8 @@ def search_runs(
 def search_reference(a: Side, request: str, position: int, other: Transformers, told: Told) -> StageSearch:
     """The same against transformers: it is run A of the search, ours is run B."""
     run, about = rebuild(a, request, position - 1, other.models, told)
+    if run.thinned:
+        return StageSearch(request, REFERENCE, why_not=THINNED)
     source: Source = ReferenceRun(other.model, a.ids(request)[:position])
     found = _with_owner(search(source, run), {"b": run})
     return StageSearch(request, REFERENCE, found, about)
@@ -43,6 +48,8 @@ def search_reference(a: Side, request: str, position: int, other: Transformers, 
 
 def _why_not(a: Rebuilt, b: Rebuilt) -> str | None:
     """Why the stages of two models cannot be compared one by one."""
+    if a.thinned or b.thinned:
+        return THINNED
     one, other = a.decoder.config, b.decoder.config
     for name in ("layers", "hidden_size", "heads", "kv_heads", "head_dim", "intermediate_size", "vocab_size"):
         if getattr(one, name) != getattr(other, name):
