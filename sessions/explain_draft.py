@@ -97,6 +97,7 @@ class Draft:
             phases=tuple(_span(phase, clock) for phase in self.phases), busy_ns=clock.busy_ns(first, last),
             wall_ns=clock.wall_ns(first, last), computed_tokens=self.computed,
             recomputed_tokens=self.recomputed, ending=self.ending, adapter=about.params.adapter,
+            beams=about.params.beams,
             went_back=tuple(self.went_back),
         )  # fmt: skip
 

@@ -206,6 +206,7 @@ class Life:
     recomputed_tokens: int
     ending: Ending | None
     adapter: str = ""
+    beams: int = 1
     went_back: tuple[WentBack, ...] = ()
 
     @property

@@ -55,6 +55,7 @@ def _arrived(life: Life) -> str:
     sample = f" (sample {life.sample + 1} of {life.samples})" if life.samples > 1 else ""
     when = f"after step {life.submitted_step}" if life.submitted_step else "before the first step"
     how = "greedy" if life.temperature == 0 else f"temperature {life.temperature:g}"
+    how = how if life.beams == 1 else f"{life.beams} beams"
     priority = f", priority {life.priority}" if life.priority else ""
     adapter = f", adapter {life.adapter}" if life.adapter else ""
     prompt = plural(life.prompt_tokens, "prompt token")

@@ -17,7 +17,7 @@ from sessions.reader import Session
 from sessions.simulate import Setting, Simulation
 from sessions.simulate_check import Verdict, verify
 from sessions.simulate_inputs import Inputs, read_inputs
-from sessions.simulate_options import setting_of
+from sessions.simulate_options import WhatIfError, setting_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,15 @@ def what_if(
         settings.insert(0, ("simulated as it was", Setting(session.header.options, session.header.num_blocks)))
     columns = [_simulated(name, session, inputs, setting, stops, progress) for name, setting in settings]
     return WhatIf(verdict, _column("recorded", run.lives, run.totals), tuple(columns))
+
+
+def check_simulated(session: Session, branch: int) -> None:
+    """Raise WhatIfError where the record holds what no simulation can tell."""
+    if any(row.sampling.beams > 1 for row in session.requests(branch)):
+        raise WhatIfError(
+            "this record has a beam search, and which beams go on cannot be told without the model: record it"
+            " again with other options"
+        )
 
 
 def biggest_changes(before: Column, after: Column, most: int, wanted: Collection[str] = ()) -> list[Change]:

@@ -8,15 +8,20 @@ from pathlib import Path
 import msgspec
 
 from engine.sanitise import display_text
+from engine.wording import plural
 from sessions.reader import Session
 from sessions.records import RequestRow
 from workbench.cli.console import print_table
+from workbench.cli.searches import SearchResult, print_searches, read_searches
 
 TEXT_WIDTH = 48
 
 
-class RequestResult(msgspec.Struct, frozen=True):
-    """One request, or one of the samples of one; `parent` is what a fork was forked from."""
+class RequestResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One request, or one of the samples of one; `parent` is what a fork was forked from.
+
+    `dropped` is a beam that its search went on without.
+    """
 
     id: str
     parent: str | None
@@ -26,6 +31,7 @@ class RequestResult(msgspec.Struct, frozen=True):
     output_ids: tuple[int, ...]
     text: str
     finish_reason: str | None
+    dropped: bool = False
 
 
 class RecordResult(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,6 +42,7 @@ class RecordResult(msgspec.Struct, frozen=True, omit_defaults=True):
     tokens_per_s: float
     requests: tuple[RequestResult, ...]
     branch: int = 0
+    searches: tuple[SearchResult, ...] = ()
 
 
 def read_result(path: Path, seconds: float) -> RecordResult:
@@ -43,7 +50,8 @@ def read_result(path: Path, seconds: float) -> RecordResult:
     with Session.open(path) as session:
         branch = latest_branch(session)
         speed = round(_generated(session) / seconds, 1) if seconds > 0 else 0.0
-        return RecordResult(str(path), session.last_step(branch), speed, read_requests(session, branch), branch)
+        requests, searches = read_requests(session, branch), read_searches(session, branch)
+        return RecordResult(str(path), session.last_step(branch), speed, requests, branch, searches)
 
 
 def latest_branch(session: Session) -> int:
@@ -59,16 +67,21 @@ def read_requests(session: Session, branch: int) -> tuple[RequestResult, ...]:
 def print_result(result: RecordResult) -> None:
     """The result for people: a line a request, then where the session is."""
     print_requests(result.requests)
+    print_searches(result.searches, {request.id: _shorten(request.text) for request in result.requests})
     branch = f" in branch {result.branch}" if result.branch else ""
     print(f"{result.steps} steps{branch}, {result.tokens_per_s} tokens/s: {display_text(result.session)}")
 
 
 def print_requests(requests: Sequence[RequestResult]) -> None:
-    """A line a request; where there are forks, with what each was forked from."""
+    """A line a request but for dropped beams; where there are forks, with what each was forked from."""
+    dropped = sum(request.dropped for request in requests)
+    requests = [request for request in requests if not request.dropped]
     parents = ("fork of",) if any(request.parent for request in requests) else ()
     head = ("request", *parents, "prompt", "cached", "out", "preempted", "finish", "text")
     right = [column + len(parents) for column in (1, 2, 3, 4)]
     print_table(head, [_row(request, bool(parents)) for request in requests], right)
+    if dropped:
+        print(f"and {plural(dropped, 'beam')} that {'was' if dropped == 1 else 'were'} dropped")
 
 
 def _row(request: RequestResult, parents: bool) -> tuple[object, ...]:
@@ -108,6 +121,7 @@ def _request(session: Session, row: RequestRow, branch: int) -> RequestResult:
         output_ids=tuple(token.token for token in session.tokens(row.request, branch)),
         text=row.output_text or "",
         finish_reason=row.finish_reason,
+        dropped=row.finish_detail == "beam_dropped",
     )
 
 

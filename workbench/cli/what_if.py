@@ -9,7 +9,7 @@ import msgspec
 
 from sessions.explain import Run, explain_run, harmless_text
 from sessions.reader import Session
-from sessions.simulate_compare import WhatIf, biggest_changes, what_if
+from sessions.simulate_compare import WhatIf, biggest_changes, check_simulated, what_if
 from sessions.simulate_options import WhatIfError, setting_of
 from sessions.simulate_words import ARROW, change_table, notes, table, verdict_words
 from workbench.cli.console import print_json, print_table
@@ -23,7 +23,7 @@ def explain_changes(
     session: Session, requests: Sequence[str], branch: int, asked: Sequence[str], json: bool
 ) -> int:
     """Simulate the session under each of `asked`; the exit code, 1 when the simulation is not to be trusted."""
-    _check(session, asked)
+    _check(session, asked, branch)
     with progress_bar("reading", "events") as progress:
         run = explain_run(session, branch, progress)
     _check_requests(session, run, requests)
@@ -36,11 +36,12 @@ def explain_changes(
     return DONE if result.verdict.difference is None else FAILED
 
 
-def _check(session: Session, asked: Sequence[str]) -> None:
+def _check(session: Session, asked: Sequence[str], branch: int) -> None:
     """What cannot be asked is refused before a long session is read."""
     try:
         for text in asked:
             setting_of(text, session.header)
+        check_simulated(session, branch)
     except WhatIfError as error:
         raise CommandError(str(error)) from error
 
