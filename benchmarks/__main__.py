@@ -1,6 +1,6 @@
 """`make bench`: what the engine and its recorder cost, beside transformers on the same prompts.
 
-    python -m benchmarks [--quick] [--threads N] [--only speed|recording|session|quant]
+    python -m benchmarks [--quick] [--threads N] [--only speed|recording|session|quant|spec]
 
 The 0.5B model has random weights in the shape of Qwen2.5-0.5B, made in a temporary folder (1 GB).
 """
@@ -15,11 +15,11 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import looking_back, quant, random_model, recording, speed
+from benchmarks import looking_back, quant, random_model, recording, spec, speed
 from benchmarks.forward import bandwidth
 from engine.model.weights import load_decoder
 
-STAGES = ("recording", "session", "speed", "quant")
+STAGES = ("recording", "session", "speed", "quant", "spec")
 BUNDLED = Path(__file__).parent.parent / "models" / "tiny-python"
 
 
@@ -42,6 +42,10 @@ def main() -> None:
     if "quant" in wanted:
         torch.set_num_threads(options.threads)
         _quant(rounds)
+    if "spec" in wanted:
+        torch.set_num_threads(options.threads)
+        print(f"{torch.get_num_threads()} threads\n{spec.HEADER}", flush=True)
+        spec.measure(options.quick, lambda line: print(line, flush=True))
 
 
 def _recording(rounds: int) -> None:

@@ -52,14 +52,15 @@ def compare_drafts(order: SpecOrder, json: bool) -> None:
 
     from engine.model.weights import DTYPES, load_decoder
     from engine.text.convert import load_tokenizer
-    from plugins.speculative.timing import Bench
+    from plugins.speculative.timing import Bench, plugs_by_name
 
     if order.threads is not None:
         torch.set_num_threads(order.threads)
     ids = load_tokenizer(folder).encode(text, add_special_tokens=False)
     prompts = cut_prompts(ids, config.bos_ids[:1], order.prompts, order.prompt_tokens)
     params = SamplingParams(max_tokens=order.max_tokens, temperature=order.temperature, ignore_eos=True)
-    bench = Bench(folder, load_decoder(folder, DTYPES[dtype]), methods, order.prompt_tokens + order.max_tokens)
+    longest = order.prompt_tokens + order.max_tokens
+    bench = Bench(folder, load_decoder(folder, DTYPES[dtype]), plugs_by_name(methods), longest)
     timed = []
     with told_progress("decoding", "requests", lines=order.progress) as progress:
         total = len(prompts) * order.rounds * (len(methods) + 1)
