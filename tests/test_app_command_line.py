@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,13 @@ from textual.widgets import Input, Static
 
 from engine.events import type_of
 from tests.recorded import record_demo
-from tests.screens import press, screen_text, settle, workbench_on
+from tests.screens import dialog_text, press, screen_text, settle, workbench_on
 from tests.test_app_branches import run_steps, went_back
 from tests.test_app_live import until, workbench_with_engine
 from workbench.chooser import Page
 from workbench.commandline import CommandLine
 from workbench.completing import Offered, complete
+from workbench.forkbox import ForkBox
 from workbench.history import History
 from workbench.oneline import OneLine
 from workbench.widgets.timeline import Flag, Timeline
@@ -86,11 +88,37 @@ async def test_a_stop_before_the_forward_pass_says_that_nothing_ran(tmp_path: Pa
         await until(pilot, lambda: app.engine.stop is not None)
         await settle(pilot)
         assert "planned, not run" in app.query_one("#header", OneLine).text()
-        await press(pilot, "F")
+        await press(pilot, "R")
         assert "a step is under way" in screen_text(app)
         before = app.scene.record.last_step
         await press(pilot, "n")
         await until(pilot, lambda: app.scene.record.last_step == before + 1)
+
+
+async def test_what_is_changed_while_a_step_is_under_way_is_queued_and_then_done(tmp_path: Path) -> None:
+    async with workbench_with_engine(tmp_path / "run.wbs") as (app, pilot):
+        await run_steps(app, pilot, 4)
+        await left(app, pilot, "tbreak if queue.running > 0")
+        await press(pilot, "c")
+        await until(pilot, lambda: app.engine.under_way is not None)
+        await settle(pilot)
+        step = app.engine.under_way
+        await left(app, pilot, "set policy lpm")
+        assert f"queued until step {step} is over" in screen_text(app)
+        app.select(replace(app.selection, request="1", position=None))
+        await press(pilot, "F")
+        box = app.screen
+        assert isinstance(box, ForkBox)
+        box.query_one("#position", Input).value = "10"
+        box.query_one("#token-text", Input).value = "#7"
+        await settle(pilot)
+        await press(pilot, "ctrl+d")
+        assert app.screen is not box, dialog_text(app)
+        assert f"queued until step {step} is over" in screen_text(app)
+        assert app.scene.moment.state.policy == "fcfs"
+        await press(pilot, "n")
+        await until(pilot, lambda: app.scene.moment.state.policy == "lpm")
+        await until(pilot, lambda: any(row.parent == "1" for row in app.scene.record.requests()))
 
 
 async def test_a_watchpoint_says_old_and_new(tmp_path: Path) -> None:

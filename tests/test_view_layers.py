@@ -550,7 +550,7 @@ async def test_what_waits_until_the_step_is_over_is_said(session: Path, engine_o
         await settle(pilot)
         say_if_held(app)
         await settle(pilot)
-        assert "that waits until step 17 is over" in screen_text(app)
+        assert "queued until step 17 is over" in screen_text(app)
 
 
 async def test_the_past_shows_its_own_rows(session: Path, engine_of: EngineOf) -> None:

@@ -59,12 +59,11 @@ class EngineStatus:
         return self.why_no_look
 
     @property
-    def why_no_change(self) -> str | None:
-        """Why nothing can be changed now; a step that is planned is finished or given up first."""
-        if self.why_not is not None:
-            return self.why_not
-        halted = self.inside is not None or (self.stop is not None and self.stop.when == "planned")
-        return "a step is under way: c goes on, :finish ends it, :abandon gives it up" if halted else None
+    def under_way(self) -> int | None:
+        """The step that is planned and not over: what changes something waits in the engine until it is."""
+        if self.inside is not None:
+            return self.inside.step
+        return self.stop.step if self.stop is not None and self.stop.when == "planned" else None
 
     @property
     def why_no_look(self) -> str | None:

@@ -16,6 +16,7 @@ from workbench.commandline import Answer
 from workbench.commands import bookmarks, forks, going_back
 from workbench.commands.added import run_added
 from workbench.commands.going_on import when_engine_goes, why_no_going
+from workbench.commands.inside import when_over
 from workbench.forking import ForkHint
 from workbench.history import History
 
@@ -96,7 +97,9 @@ class Shell:
             return None
         if (why := why_no_going(app)) is not None or line.where == "run":
             return why
-        return forks.why_under_way(app) or forks.why_other_branch(app)
+        if isinstance(line.command, do.Rewind) and (why := going_back.why_under_way(app)) is not None:
+            return why
+        return forks.why_other_branch(app)
 
     def _is_for_record(self, line: Line) -> bool:
         """Values of the past, and points where there is no engine to keep them."""
@@ -200,6 +203,8 @@ class Shell:
     def _do(self, line: Line, answered: Answer) -> None:
         """Tell the engine a line of the language."""
         app = self._app
+        if line.where == "change":
+            answered = when_over(app, answered)
 
         def take(answer: pr.Answer) -> None:
             if isinstance(answer, pr.Done):

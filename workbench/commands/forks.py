@@ -9,7 +9,7 @@ from engine import protocol as pr
 from engine.protocol import ForkText
 from workbench.actions import Action
 from workbench.commands.going_on import when_engine_goes, why_no_going
-from workbench.commands.inside import say_if_held
+from workbench.commands.inside import say_if_held, when_over
 from workbench.forking import ForkHint, Parent
 
 if TYPE_CHECKING:
@@ -83,11 +83,11 @@ def choices_at(record: Record, request: str, position: int) -> Sequence[Choice]:
 
 
 def send(app: WorkbenchApp, fork: ForkText, answered: Callable[[str | None], None]) -> None:
-    """Ask the engine for a fork; `answered` hears why not, or None."""
+    """Ask the engine for a fork; `answered` hears why not, or None: it is made, or queued behind a step."""
 
     def take(answer: pr.Answer) -> None:
         assert isinstance(answer, pr.Reply)
-        answered(answer.error)
+        heard(answer.error)
         if answer.error is None:
             app.look_soon()
             app.say(
@@ -97,21 +97,16 @@ def send(app: WorkbenchApp, fork: ForkText, answered: Callable[[str | None], Non
     if app.link is None or (why := app.engine.why_not) is not None:
         answered(why or "there is no engine")
     else:
+        heard = when_over(app, answered)
         app.talk.send(pr.Fork(fork=fork), take)
-        say_if_held(app)
 
 
 def why_no_fork(app: WorkbenchApp) -> str | None:
-    if (why := why_no_going(app) or why_under_way(app)) is not None:
+    if (why := why_no_going(app)) is not None:
         return why
     if app.selection.request is None:
         return "no request is selected"
     return why_other_branch(app)
-
-
-def why_under_way(app: WorkbenchApp) -> str | None:
-    """Why nothing can be changed in the middle of a step."""
-    return None if app.engine.state == "looking" else app.engine.why_no_change
 
 
 def why_other_branch(app: WorkbenchApp) -> str | None:
@@ -198,7 +193,7 @@ def ask_policy(app: WorkbenchApp) -> None:
 
 
 def _why_no_change(app: WorkbenchApp) -> str | None:
-    return app.engine.why_no_change or why_other_branch(app)
+    return app.engine.why_not or why_other_branch(app)
 
 
 def _why_not_here(app: WorkbenchApp) -> str | None:

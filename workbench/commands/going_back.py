@@ -10,7 +10,6 @@ from engine import protocol as pr
 from engine.wording import sentence
 from engine.wording.changes import exact_cost, rewind_cost
 from workbench.actions import Action
-from workbench.commands.forks import why_under_way
 from workbench.commands.going_on import ask_to_go_on, why_no_going
 
 if TYPE_CHECKING:
@@ -93,6 +92,13 @@ def rewind(app: WorkbenchApp, branch: int, step: int, *, exact: bool) -> None:
 
     app.say(f"going back to step {step} …")
     app.talk.send(pr.Rewind(step=step, branch=branch, exact=exact), done)
+
+
+def why_under_way(app: WorkbenchApp) -> str | None:
+    """Why the engine cannot go back: what that takes is known when the step under way is over."""
+    if app.engine.state == "looking" or app.engine.under_way is None:
+        return None
+    return "a step is under way: c goes on, :finish ends it, :abandon gives it up"
 
 
 def why_no_rewind(app: WorkbenchApp) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from engine import protocol as pr
@@ -10,6 +11,10 @@ from workbench.commands.going_on import when_engine_goes, why_no_going
 
 if TYPE_CHECKING:
     from workbench.app import WorkbenchApp
+
+
+Answered = Callable[[str | None], None]
+"""Hears what came of a change: None, or why it was not made."""
 
 
 def step_into(app: WorkbenchApp) -> None:
@@ -26,9 +31,18 @@ def next_stage(app: WorkbenchApp) -> None:
 
 
 def say_if_held(app: WorkbenchApp) -> None:
-    """What was just asked of the engine waits, if it stands inside a step."""
-    if (inside := app.engine.inside) is not None:
-        app.say(f"that waits until step {inside.step} is over: c goes on, f in Layers finishes it")
+    """What was just asked of the engine is queued there, if a step is under way."""
+    if (step := app.engine.under_way) is not None:
+        app.say(f"queued until step {step} is over: c goes on, :finish ends it, :abandon gives it up")
+
+
+def when_over(app: WorkbenchApp, answered: Answered) -> Answered:
+    """Who hears of a change: whoever asked; or, where it is queued, the message line, and `answered` at once."""
+    if app.engine.under_way is None:
+        return answered
+    answered(None)
+    say_if_held(app)
+    return lambda problem: app.say(problem, problem=True) if problem else None
 
 
 def _begin(app: WorkbenchApp) -> None:
@@ -60,4 +74,4 @@ INSIDE: tuple[Action[WorkbenchApp], ...] = (
     ),
 )  # fmt: skip
 
-__all__ = ["INSIDE", "next_stage", "say_if_held"]
+__all__ = ["INSIDE", "next_stage", "say_if_held", "when_over"]
