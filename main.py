@@ -28,6 +28,8 @@ app.add_typer(sessions_app, name="sessions")
 plugins_app = typer.Typer(help="Plugins on this machine.")
 app.add_typer(models_app, name="models")
 app.add_typer(plugins_app, name="plugins")
+adapters_app = typer.Typer(help="LoRA adapters in PEFT's format.")
+app.add_typer(adapters_app, name="adapters")
 
 Model = Annotated[
     str | None,
@@ -354,6 +356,21 @@ def models_show(model: Model = None, json: Json = False) -> None:
     from workbench.cli.models import show_model
 
     show_model(model, json)
+
+
+@adapters_app.command("show")
+def adapters_show(
+    adapter: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of an adapter.")],
+    model: Model = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="Show what it does to the token after this text.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say which projections of MODEL an adapter changes most, and what it does to a token's logits."""
+    from workbench.cli.adapters import show_adapter
+
+    show_adapter(adapter, model, prompt, json)
 
 
 @plugins_app.command("ls")

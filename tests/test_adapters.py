@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from engine.params import EngineOptions, ForkSpec, RequestSpec, SamplingParams
 from engine.plugs import Plugs
 from engine.protocol import Inspect, LookLayers
 from engine.reasons import AdapterDiffers, LastTokenNeeded, NeverComputed, SaltDiffers
+from engine.text.tokenizer import Tokenizer
 from tests.adapters import ATTENTION_AND_MLP, peft_logits, save_adapter
 from tests.bundled import FOLDER, decoder
 from tests.commands import Ran, run
@@ -418,3 +420,36 @@ def test_a_recording_is_replayed_with_the_adapters_it_ran_with_only(adapters: Pa
     assert other.code == 2
     assert "holds another adapter now than every of this recording" in other.err
     assert other.err.count("\n") == 1
+
+
+def test_show_tells_the_norms_of_what_is_added_and_what_it_does_to_a_token(adapters: Path) -> None:
+    """Held against PEFT's own delta weights and logits."""
+    text = "def read(path):\n    return"
+    shown = json.loads(run("adapters", "show", adapters / "mixed", "--prompt", text, "--json").out)
+
+    tensors = load_file(adapters / "mixed" / WEIGHTS)
+    config = parse_adapter_config(
+        Fields(json.loads((adapters / "mixed" / CONFIG).read_text()), "adapter_config.json")
+    )
+    plain = load_file(FOLDER / "model.safetensors")
+    assert len(shown["projections"]) == 4
+    for each in shown["projections"]:
+        module = f"model.layers.{each['layer']}.{each['projection']}"
+        a, b = (tensors[f"base_model.model.{module}.lora_{which}.weight"] for which in "AB")
+        assert math.isclose(each["change"], float((b @ a).norm()) * config.scale_of(module), rel_tol=1e-4)
+        assert math.isclose(each["weight"], float(plain[f"{module}.weight"].float().norm()), rel_tol=1e-4)
+
+    ids = Tokenizer.from_folder(FOLDER).encode(text)
+    expected = peft_logits(adapters / "mixed", ids)[-1]
+    for each in shown["next_token"]["tokens"]:
+        assert abs(each["logit_with"] - float(expected[each["token"]])) < NEAR
+        assert abs(each["logit"] - float(without(ids)[each["token"]])) < NEAR
+        assert abs(each["probability_with"] - float(expected.softmax(-1)[each["token"]])) < NEAR
+
+
+def test_show_refuses_what_is_no_adapter_for_the_model(adapters: Path, tmp_path: Path) -> None:
+    save_model(tmp_path / "model", "llama")
+    for folder in (tmp_path, adapters / "every"):
+        done = run("adapters", "show", folder, tmp_path / "model")
+        assert done.code == 2
+        assert done.err.count("\n") == 1

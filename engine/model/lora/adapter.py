@@ -113,6 +113,7 @@ def _change(
     place: Place, pairs: Sequence[Pair], columns: Mapping[str, int], read: Callable[[str], Tensor]
 ) -> Change:
     parts = FUSED[place.name]
+    pairs = sorted(pairs, key=lambda pair: parts.index(pair.part))
     starts = dict(zip(parts, accumulate((columns[part] for part in parts), initial=0), strict=False))
     middles = [0, *accumulate(pair.rank for pair in pairs)]
     down = torch.cat([read(pair.a).float() for pair in pairs]).t().contiguous()
