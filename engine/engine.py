@@ -271,8 +271,7 @@ class Engine(Searching):
             self._accept(answers, outcome, emit)
             batch = self._true_batch(plan.batch, answers)
             emit(self._event(ev.Computed, batch=batch))
-            for lost in outcome.lost:
-                emit(self._event(ev.OffloadLost, **asdict(lost)))
+            self._say_lost(outcome, emit)
             self._settle(plan, batch, outcome, emit)
             self._give_back(answers, emit)
             self._take_last(answers, outcome, emit)
@@ -307,6 +306,13 @@ class Engine(Searching):
                 emit(self._event(ev.Started, request=request.id))
                 for sample in self.state.heirs(request):
                     emit(self._event(ev.Shared, request=sample.id, source=request.id))
+
+    def _say_lost(self, outcome: Outcome, emit: Emit) -> None:
+        """Say which host files could not be written or read."""
+        for lost in outcome.lost:
+            event = ev.OffloadLost(branch=self.state.branch, step=self.state.step, **asdict(lost))
+            emit(event)
+            self.plugs.tell_lost(event)
 
     def _drop(self, request: Request, work: ev.Work, outcome: Outcome, emit: Emit) -> None:
         """Say what the KV policy of the run has measured of a request, and what it drops of it."""

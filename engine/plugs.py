@@ -16,7 +16,7 @@ import msgspec
 from engine import admission
 from engine.changed_logits import Changed, Processed
 from engine.drafts import GuardedDrafter
-from engine.events import PluginDisabled
+from engine.events import OffloadLost, PluginDisabled
 from engine.kv import eviction
 from engine.kv.blocks import Blocks
 from engine.option_error import OptionError
@@ -103,6 +103,8 @@ class Plugs:
     """Failures of processors that a record has and its replay repeats, by plugin, request and position."""
 
     when_disabled: Callable[[PluginFailedError], None] | None = None  # told once of each
+    when_lost: Callable[[OffloadLost], None] | None = None  # told once of each reason
+    _told: set[str] = field(default_factory=set)
 
     @property
     def drafts(self) -> GuardedDrafter | None:
@@ -114,6 +116,12 @@ class Plugs:
         if failure.plugin not in self.disabled and self.when_disabled is not None:
             self.when_disabled(failure)
         self.disabled.setdefault(failure.plugin, failure)
+
+    def tell_lost(self, event: OffloadLost) -> None:
+        """A host file could not be written or read."""
+        if self.when_lost is not None and event.why not in self._told:
+            self._told.add(event.why)
+            self.when_lost(event)
 
     def policy_after(self, plugin: str, policy: str) -> str | None:
         """What takes the place of `policy` once `plugin` is disabled; None where it stays."""

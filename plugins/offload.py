@@ -24,6 +24,10 @@ class DamagedFileError(ValueError):
     """A file does not hold what was written to it."""
 
 
+class UnwritableFolderError(OSError):
+    """There is no folder to keep files in."""
+
+
 class HostFiles:
     """One safetensors file a block. The folder is made when the first is written, and deleted with the run."""
 
@@ -62,9 +66,16 @@ class HostFiles:
 
     def _path(self, key: int) -> Path:
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="workbench-kv-", dir=self._where))
+            self._folder = self._made()
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         return self._folder / f"{key:014x}.safetensors"
+
+    def _made(self) -> Path:
+        try:
+            return Path(tempfile.mkdtemp(prefix="workbench-kv-", dir=self._where))
+        except OSError as error:
+            where = self._where or tempfile.gettempdir()
+            raise UnwritableFolderError(f"folder {where} cannot be written: {error.strerror}") from error
 
 
 def _digest(tensors: Sequence[Tensor]) -> str:

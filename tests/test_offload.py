@@ -146,7 +146,7 @@ def test_a_recorded_run_replays(tmp_path: Path) -> None:
              enumerate([*texts, texts[0], texts[1]])]  # fmt: skip
     workload.write_text("\n".join(lines))
     ran = run(
-        "record", "--workload", workload, "--block-size", 4, "--kv-blocks", 16, "--plugin", "offload", "-o", path
+        "record", "--workload", workload, "--block-size", 4, "--kv-blocks", 13, "--plugin", "offload", "-o", path
     )
     assert ran.code == 0, ran.err
     with Session.open(path) as session:

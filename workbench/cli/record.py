@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.engine import StepFailedError
+from engine.events import OffloadLost
 from engine.host import Opened
 from engine.params import EngineOptions
 from engine.plug_guard import PluginFailedError
 from engine.protocol import Loading, Message, Open
+from engine.wording import sentence
 from engine.workload import WorkloadError
 from workbench.cli.console import print_json, say
 from workbench.cli.errors import DONE, FAILED, INTERRUPTED, CommandError
@@ -110,6 +112,7 @@ def _open(order: Open, plugin_files: Sequence[Path]) -> Opened:
 
     opened = open_session(order, _narrate, plugin_files)
     opened.engine.plugs.when_disabled = _tell_disabled
+    opened.engine.plugs.when_lost = _tell_lost
     for failure in opened.engine.plugs.disabled.values():
         _tell_disabled(failure)
     return opened
@@ -117,6 +120,10 @@ def _open(order: Open, plugin_files: Sequence[Path]) -> Opened:
 
 def _tell_disabled(failure: PluginFailedError) -> None:
     say(f"{failure}; it is disabled, and the run goes on without it")
+
+
+def _tell_lost(event: OffloadLost) -> None:
+    say(f"step {event.step}: {sentence(event, str)}")
 
 
 def _narrate(message: Message) -> None:
