@@ -20,7 +20,7 @@ from engine.model.span import Span
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A branch that is not the first of its tree, of slice `row` of a job: its drafts by index, and their span."""
+    """A branch that is not the first of its tree, of slice `row` of a job: its drafts by index and their span."""
 
     row: int
     nodes: tuple[int, ...]

@@ -86,7 +86,16 @@ def _add(plugged: Plugged, loaded: Loaded) -> None:
                 if made.kind == before.kind and (made.name == before.name or made.kind in _ONE_IN_A_RUN):
                     what = f"a {made.kind} {made.name}" if made.name == before.name else f"a {made.kind}"
                     raise PluginError(f"both {other.name} and {loaded.name} bring {what}: use one of them")
+        _check_together(other, loaded)
     plugged.plugins.append(loaded)
+
+
+def _check_together(one: Loaded, other: Loaded) -> None:
+    """Raise PluginError where one drafts and the other drops what drafts are verified against."""
+    kinds = {made.kind: each.name for each in (one, other) for made in each.capabilities}
+    if {"drafter", "KV policy"} <= kinds.keys():
+        drafts, drops = kinds["drafter"], kinds["KV policy"]
+        raise PluginError(f"{drafts} drafts tokens and {drops} drops KV: a run can have one of them, not both")
 
 
 def _load(asked: Asked, in_files: dict[str, tuple[Found, Any]]) -> Loaded:
@@ -155,6 +164,11 @@ _BUILT_IN = {
 def _check_name(plugin: str, made: Capability) -> None:
     if made.name in _BUILT_IN.get(made.kind, ()):
         raise PluginError(f"plugin {plugin}: the {made.kind} {made.name} is built in: give its own another name")
+    if made.kind in ("sampler transform", "sampler filter"):
+        raise PluginError(
+            f"plugin {plugin}: a {made.kind} follows from a request's settings, and sessions know only those that"
+            " are built in: bring a logits processor instead"
+        )
     if made.kind == "logits processor" and plugin in STAGES:
         raise PluginError(f"plugin {plugin} has the name of a sampler stage, as its own would have: rename it")
 

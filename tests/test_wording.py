@@ -123,6 +123,32 @@ EVENTS = {
     ev.Split(node=4, child=9, at=2, **AT): (
         "node 4 splits: it keeps its first 2 blocks, the rest moves to new node 9"
     ),
+    ev.Drafted(
+        request="2", position=30, method="ngram", drafts=(23, 8), q=(1.0, 1.0), spreads=(), parents=(), used=2,
+        cut=None, **AT,
+    ): "ngram drafts 2 tokens for request 2: '<23>' '<8>'",
+    ev.Drafted(
+        request="2", position=30, method="draft", drafts=(23, 8), q=(0.5, 0.5), spreads=(), parents=(), used=0,
+        cut=re.NoFreeBlocks(1, 0, 0), **AT,
+    ): (
+        "draft drafts 2 tokens for request 2: '<23>' '<8>'; needs 1 block, 0 free + 0 evictable:"
+        " it decodes without"
+    ),
+    ev.Verified(
+        request="2", position=30, drafts=(ev.Verdict(23, 1.0, "accepted", 0.9, 0.9, None),), residual=None,
+        bonus=4, **AT,
+    ): "request 2: 1 of 1 draft accepted, and '<4>' as a bonus",
+    ev.Verified(
+        request="2", position=30,
+        drafts=(ev.Verdict(23, 0.5, "rejected", 0.1, 0.2, 0.64), ev.Verdict(8, 0.5, "unused")),
+        residual=ev.Residual(77, 0.25, 0.0, 0.75, 0.4, (77, 3), (0.75, 0.25)), bonus=None, **AT,
+    ): (
+        "request 2: 0 of 2 drafts accepted; '<23>' is rejected: p 0.1000 / q 0.5000 = 0.2000, not above draw"
+        " 0.6400; '<77>' is drawn from what p leaves of q"
+    ),
+    ev.GivenBack(request="2", index=2, blocks=(13,), **AT): (
+        "request 2 gives back block 13: only rejected drafts were in there"
+    ),
     ev.KeptPrivate(request="2", index=0, block=12, hash=1, twin=7, **AT): (
         "request 2 keeps full block 12 to itself: block 7 in the tree holds the same tokens"
     ),
