@@ -17,6 +17,7 @@ from engine.params import RequestSpec, SamplingParams
 from engine.sampler_rows import SamplerRows
 from engine.sampling import choose
 from sessions.header import Header
+from sessions.writer import Writer
 from tests.recorded import SHAPE, Logits, header, writer_on
 from tests.scripted import VOCAB, ScriptedExecutor
 
@@ -57,15 +58,21 @@ class SamplingExecutor(ScriptedExecutor):
 
 def record_sampled(path: Path, prompt: Sequence[int] = range(10)) -> Engine:
     """A closed session with a request for each of SETTINGS on one prompt."""
+    engine, writer = begin_sampled(path, prompt)
+    engine.run()
+    writer.close()
+    return engine
+
+
+def begin_sampled(path: Path, prompt: Sequence[int] = range(10)) -> tuple[Engine, Writer]:
+    """The same before its first step."""
     about: Header = header(64, block_size=4, token_budget=64)
     writer = writer_on(path, about)
     executor = SamplingExecutor(about.num_blocks, about.options.block_size)
     engine = Engine(executor, Limits(10_000, VOCAB), about.num_blocks, about.options, writer)
     for params in SETTINGS:
         engine.submit(RequestSpec(tuple(prompt), params))
-    engine.run()
-    writer.close()
-    return engine
+    return engine, writer
 
 
 def inspection(command: pr.Inspect, tokens: Sequence[int], pool: int = 1) -> pr.Inspection:

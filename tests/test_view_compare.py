@@ -26,9 +26,10 @@ from sessions.diff_side import Side
 from sessions.reader import Session
 from sessions.redaction import redact
 from tests.recorded import header, record_demo, writer_on
-from tests.sampled import Floats, SamplingExecutor, logits_after, record_sampled
+from tests.sampled import Floats, SamplingExecutor, begin_sampled, logits_after, record_sampled
 from tests.screens import check_frame, press, screen_text, settle, view_text, workbench_on
 from tests.scripted import VOCAB
+from tests.test_app_live import until
 from workbench.app import WorkbenchApp
 from workbench.comparebox import CompareBox, newest_sessions
 from workbench.source import Recorded
@@ -268,6 +269,26 @@ async def test_a_session_is_named_by_its_path(runs: tuple[Path, Path]) -> None:
         await press(pilot, "enter")
         await measured(pilot)
         assert "B other.wbs request 1" in screen_text(app)
+
+
+async def test_a_session_on_the_right_that_grows_is_followed(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    growing = tmp_path / "growing.wbs"
+    engine, writer = begin_sampled(growing)
+    engine.run(6)
+    async with workbench_on(runs[0]) as (app, pilot):
+        await select(app, pilot, "1")
+        await press(pilot, "9")
+        view_of(app).open_session(growing)
+        await settle(pilot)
+        before = view_of(app).comparison
+        assert isinstance(before, Comparison)
+        engine.run()
+        writer.close()
+        await until(pilot, lambda: view_of(app).comparison is not before)
+        after = view_of(app).comparison
+        assert isinstance(after, Comparison)
+        assert len(after.ids_b) > len(before.ids_b)
+        assert cells(AlignedTokens(after, 99, UNICODE), len(before.ids_b))[3]
 
 
 async def test_what_is_no_session_is_said(runs: tuple[Path, Path], tmp_path: Path) -> None:

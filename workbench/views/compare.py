@@ -98,6 +98,7 @@ class CompareView(View):
                   "layers": "difference by layer", "stages": "stages", "course": "by position"}  # fmt: skip
         for name, title in titles.items():
             self.query_one(f"#compare-{name}").border_title = title
+        self.set_interval(GROWING_S, self._follow)
         if (path := getattr(self._app.source, "compare", None)) is not None:
             self.open_session(path)
 
@@ -159,6 +160,11 @@ class CompareView(View):
     def _show_again(self) -> None:
         if self.is_mounted and self.display and self._app.desk is not None:
             self.show(self.scene, News.RECORD)
+
+    def _follow(self) -> None:
+        """Another session may grow while nothing happens in the one on the screen."""
+        if self.display and self.kept.refresh():
+            self._show_again()
 
     def _measure(self, comparison: Comparison) -> None:
         """Compare distributions away from the screen; they come a few at a time."""
