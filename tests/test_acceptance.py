@@ -22,14 +22,21 @@ from engine.events import Spread
 from engine.history import SeenTokens, TokenHistory
 from engine.params import SamplingParams
 from engine.sampling import SamplerRow
-from plugins.speculative.drawing import draw, pick, spread_of
+from plugins.speculative.drawing import pick, spread_of
 
 VOCAB, POSITIONS, DRAWS = 6, 3, 20_000
+FAULTY = 5_000  # draws that are enough to see a fault
 PROMPT = (0, 3)
 PLAIN = SamplingParams(temperature=1.0)
 STAGES = SamplingParams(
     temperature=0.6, top_k=5, top_p=0.97, repetition_penalty=1.4, frequency_penalty=0.3, logit_bias={2: 0.5}
 )
+PARAMS = {
+    "plain": PLAIN,
+    "stages": STAGES,
+    "greedy": SamplingParams(),
+    "warm": SamplingParams(temperature=1.0, repetition_penalty=STAGES.repetition_penalty),
+}
 ENOUGH, TOO_FEW = 1e-4, 1e-8
 """The p-value of a true scheme is above the one, that of a faulty one below the other."""
 
@@ -51,72 +58,71 @@ def seen_in(tokens: tuple[int, ...]) -> SeenTokens:
     return TokenHistory(PROMPT, tokens, VOCAB).seen()
 
 
-def row_of(tokens: Sequence[int], params: SamplingParams, seed: int) -> SamplerRow:
-    return SamplerRow("1", params, seed, 0, len(PROMPT) + len(tokens), seen_in(tuple(tokens)))
+@cache
+def drafted_from(tokens: tuple[int, ...], kind: str) -> Spread:
+    """What a drafting model draws from."""
+    return spread_of(logits_after(tokens, "draft"), row_of(tokens, kind, 0))
 
 
-def chain(tokens: Sequence[int], params: SamplingParams, seed: int, length: int) -> Draft:
+def row_of(tokens: Sequence[int], kind: str, seed: int) -> SamplerRow:
+    return SamplerRow("1", PARAMS[kind], seed, 0, len(PROMPT) + len(tokens), seen_in(tuple(tokens)))
+
+
+def chain(tokens: Sequence[int], kind: str, seed: int, length: int) -> Draft:
     """A chain that a drafting model draws."""
     found: list[int] = []
     spreads: list[Spread] = []
     for _ in range(length):
         before = (*tokens, *found)
-        token, spread = draw(logits_after(before, "draft"), row_of(before, params, seed))
-        assert spread is not None
-        found.append(token)
+        spread = drafted_from(before, kind)
+        found.append(pick(spread, uniform(seed, 0, len(PROMPT) + len(before), "draft")))
         spreads.append(spread)
     return Draft.drawn(found, spreads)
 
 
-def chain_before_temperature(tokens: Sequence[int], params: SamplingParams, seed: int, length: int) -> Draft:
+def chain_before_temperature(tokens: Sequence[int], kind: str, seed: int, length: int) -> Draft:
     """The same chain, with q as it was before the temperature."""
-    right = chain(tokens, params, seed, length)
+    right = chain(tokens, kind, seed, length)
     spreads = []
     for at in range(length):
         before = (*tokens, *right.tokens[:at])
-        warm = replace_temperature(params)
-        spreads.append(spread_of(logits_after(before, "draft"), row_of(before, warm, seed)))
+        spreads.append(drafted_from(before, "warm"))
     return Draft.drawn(right.tokens, spreads)
 
 
-def replace_temperature(params: SamplingParams) -> SamplingParams:
-    return SamplingParams(temperature=1.0, repetition_penalty=params.repetition_penalty)
-
-
-def guesses(tokens: Sequence[int], params: SamplingParams, seed: int, length: int) -> Draft:
+def guesses(tokens: Sequence[int], kind: str, seed: int, length: int) -> Draft:
     """Drafts that were not drawn, as prompt lookup makes them."""
     return Draft.sure([(7 * len(tokens) + 3 * at) % VOCAB for at in range(length)])
 
 
-def likely_tree(tokens: Sequence[int], params: SamplingParams, seed: int, length: int) -> Draft:
+def likely_tree(tokens: Sequence[int], kind: str, seed: int, length: int) -> Draft:
     """The two likeliest tokens of a drafting model, and two after each."""
     first = logits_after(tokens, "draft").argsort()[::-1][:2].tolist()
     second = [logits_after((*tokens, token), "draft").argsort()[::-1][:2].tolist() for token in first]
     return Draft.sure([*first, *second[0], *second[1]], [-1, -1, 0, 0, 1, 1])
 
 
-def drawn_siblings(tokens: Sequence[int], params: SamplingParams, seed: int, length: int) -> Draft:
+def drawn_siblings(tokens: Sequence[int], kind: str, seed: int, length: int) -> Draft:
     """Three tokens for one position, each drawn from the same distribution."""
-    row = row_of(tokens, params, seed)
-    spread = spread_of(logits_after(tokens, "draft"), row)
-    found = [pick(spread, uniform(seed, 0, row.position, "draft", turn)) for turn in range(3)]
+    spread = drafted_from(tuple(tokens), kind)
+    found = [pick(spread, uniform(seed, 0, len(PROMPT) + len(tokens), "draft", turn)) for turn in range(3)]
     drawn = Draft.drawn(found, [spread] * 3)
     return Draft(drawn.tokens, drawn.q, drawn.spreads, (-1, -1, -1))
 
 
-def outcomes(drafts, params: SamplingParams, draws: int = DRAWS, first_seed: int = 0) -> Counter[tuple[int, ...]]:
+def outcomes(drafts, kind: str, draws: int = DRAWS, first_seed: int = 0) -> Counter[tuple[int, ...]]:
     """The first tokens of `draws` requests that differ in their seed."""
     found: Counter[tuple[int, ...]] = Counter()
     for seed in range(first_seed, first_seed + draws):
         tokens: tuple[int, ...] = ()
         while len(tokens) < POSITIONS:
-            draft = drafts(tokens, params, seed, min(2, POSITIONS - len(tokens)))
-            tokens += tuple(checked(draft, tokens, params, seed).tokens)
+            draft = drafts(tokens, kind, seed, min(2, POSITIONS - len(tokens)))
+            tokens += tuple(checked(draft, tokens, kind, seed).tokens)
         found[tokens[:POSITIONS]] += 1
     return found
 
 
-def checked(draft: Draft, tokens: Sequence[int], params: SamplingParams, seed: int):
+def checked(draft: Draft, tokens: Sequence[int], kind: str, seed: int):
     def raw_at(node: int, _depth: int) -> npt.NDArray[np.float32]:
         path: list[int] = []
         while node >= 0:
@@ -124,19 +130,17 @@ def checked(draft: Draft, tokens: Sequence[int], params: SamplingParams, seed: i
             node = draft.parent(node)
         return logits_after((*tokens, *path), "target")
 
-    return verify(draft, raw_at, lambda _raw, accepted: row_of((*tokens, *accepted), params, seed))
+    return verify(draft, raw_at, lambda _raw, accepted: row_of((*tokens, *accepted), kind, seed))
 
 
-def expected(params: SamplingParams) -> dict[tuple[int, ...], float]:
+def expected(kind: str) -> dict[tuple[int, ...], float]:
     """The probability of every beginning under the target alone."""
     found: dict[tuple[int, ...], float] = {(): 1.0}
     for _ in range(POSITIONS):
         found = {
             (*tokens, token): p * float(q)
             for tokens, p in found.items()
-            for token, q in enumerate(
-                Target.of(logits_after(tokens, "target"), row_of(tokens, params, 0)).probs()
-            )
+            for token, q in enumerate(Target.of(logits_after(tokens, "target"), row_of(tokens, kind, 0)).probs())
             if q > 0
         }
     return found
@@ -156,16 +160,42 @@ def p_value(found: Counter[tuple[int, ...]], probs: dict[tuple[int, ...], float]
     return float(torch.special.gammaincc(half[0], half[1]))
 
 
-@pytest.mark.parametrize("params", [PLAIN, STAGES], ids=["plain", "stages"])
-@pytest.mark.parametrize("drafts", [chain, guesses, likely_tree, drawn_siblings])
-def test_the_first_three_tokens_are_distributed_as_the_target_alone_chooses_them(drafts, params) -> None:
-    assert p_value(outcomes(drafts, params), expected(params)) > ENOUGH
+@pytest.fixture
+def remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The target's distribution is worked out once for each row: the same goes into every draw."""
+    known: dict[object, Target] = {}
+    work_out = Target.of
+
+    def of(raw, row):
+        key = raw.tobytes(), row.params.temperature, row.position, id(row.seen)
+        if key not in known:
+            known[key] = work_out(raw, row)
+        return known[key]
+
+    monkeypatch.setattr(Target, "of", staticmethod(of))
 
 
+@pytest.mark.usefixtures("remembered")
+@pytest.mark.parametrize(
+    ("drafts", "kind"),
+    [
+        (chain, "stages"),
+        (chain, "plain"),
+        (guesses, "stages"),
+        (likely_tree, "stages"),
+        (drawn_siblings, "plain"),
+    ],
+)
+def test_the_first_three_tokens_are_distributed_as_the_target_alone_chooses_them(drafts, kind) -> None:
+    assert p_value(outcomes(drafts, kind), expected(kind)) > ENOUGH
+
+
+@pytest.mark.usefixtures("remembered")
 def test_a_q_from_before_the_temperature_is_seen() -> None:
-    assert p_value(outcomes(chain_before_temperature, STAGES), expected(STAGES)) < TOO_FEW
+    assert p_value(outcomes(chain_before_temperature, "stages", FAULTY), expected("stages")) < TOO_FEW
 
 
+@pytest.mark.usefixtures("remembered")
 def test_a_residual_that_is_not_renormalised_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     def not_divided(probs, spread):
         left = probs.copy()
@@ -179,12 +209,13 @@ def test_a_residual_that_is_not_renormalised_is_seen(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(acceptance, "without", not_divided)
     monkeypatch.setattr(acceptance, "locate", as_if_it_were_whole)
-    assert p_value(outcomes(chain, STAGES), expected(STAGES)) < TOO_FEW
+    assert p_value(outcomes(chain, "stages", FAULTY), expected("stages")) < TOO_FEW
 
 
+@pytest.mark.usefixtures("remembered")
 def test_a_residual_that_is_the_target_itself_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acceptance, "without", lambda probs, _spread: (probs, 1.0))
-    assert p_value(outcomes(chain, PLAIN), expected(PLAIN)) < TOO_FEW
+    assert p_value(outcomes(chain, "plain", FAULTY), expected("plain")) < TOO_FEW
 
 
 def test_what_a_rejection_leaves_sums_to_one_and_has_nothing_of_a_sure_draft() -> None:
@@ -204,10 +235,9 @@ def test_a_token_is_found_by_its_interval_and_never_one_of_no_probability() -> N
 
 
 def test_each_verdict_says_its_numbers() -> None:
-    params = PLAIN
     for seed in range(200):
-        draft = chain((), params, seed, 2)
-        found = checked(draft, (), params, seed)
+        draft = chain((), "plain", seed, 2)
+        found = checked(draft, (), "plain", seed)
         for verdict, index in zip(found.verdicts, itertools.count()):
             if verdict.verdict == "unused":
                 assert (verdict.p, verdict.ratio, verdict.draw) == (None, None, None)
@@ -224,29 +254,19 @@ def test_each_verdict_says_its_numbers() -> None:
 
 
 def test_a_greedy_request_takes_the_likeliest_token_whatever_is_drafted() -> None:
-    greedy = replace_greedy()
     best: list[int] = []
     for _ in range(3):
         best.append(int(logits_after(best, "target").argmax()))
     for wrong in (None, 0, 1):
         tokens = [token if at != wrong else (token + 1) % VOCAB for at, token in enumerate(best[:2])]
-        found = checked(Draft.sure(tokens), (), greedy, 0)
+        found = checked(Draft.sure(tokens), (), "greedy", 0)
         assert found.tokens == best[: 3 if wrong is None else wrong + 1]
         assert found.residual is None
 
 
-def replace_greedy() -> SamplingParams:
-    return SamplingParams(temperature=0.0)
-
-
 def test_an_output_that_ends_inside_a_draft_leaves_the_rest_unused() -> None:
-    draft = chain((), PLAIN, 3, 2)
-    found = next(
-        each
-        for seed in range(99)
-        if len((each := checked(chain((), PLAIN, seed, 2), (), PLAIN, seed)).tokens) == 3
-    )
+    tried = (checked(chain((), "plain", seed, 2), (), "plain", seed) for seed in range(99))
+    found = next(each for each in tried if len(each.tokens) == 3)
     verdicts, residual, bonus = found.first(1)
     assert [each.verdict for each in verdicts] == ["accepted", "unused"]
     assert (residual, bonus) == (None, None)
-    assert len(draft) == 2
