@@ -326,22 +326,6 @@ def test_a_break_without_a_condition_stops_at_every_plan_and_a_state_once_a_step
     assert all(stop.also == (2,) for stop in found)
 
 
-def test_a_script_of_its_own_goes_on_with_what_is_fed_to_it() -> None:
-    """`continue_` steps to the next stop, queueing what is due, and ends when nobody is live."""
-    shell = scripted()
-    due = [spec(range(5), 3), spec(range(9), 3)]
-
-    def feed() -> None:
-        if due and not shell.engine.busy and shell.engine.begun is None:
-            shell.engine.submit(due.pop(0))
-
-    shell.say("catch finish")
-    assert [shell.debugger.continue_(feed), shell.debugger.continue_(feed)] != [None, None]
-    assert shell.debugger.points[1].hits == 2
-    assert shell.debugger.continue_(feed) is None
-    assert shell.engine.state.totals.finished == 2
-
-
 def test_until_advance_and_finish() -> None:
     shell = two_requests()
     stop = shell.stop("until 3")

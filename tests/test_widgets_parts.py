@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.widget_gallery import StepMarks
 from workbench.widgets.bars import bar_text, shares
 from workbench.widgets.blockmap import CHANGED, LIT, BlockState, Cell, summarise
 from workbench.widgets.cdfbar import interval
@@ -14,7 +15,7 @@ from workbench.widgets.columns import GAP, Column, place
 from workbench.widgets.glyphs import ASCII, UNICODE, Glyphs
 from workbench.widgets.pooling import highest, levels, max_pool, thumbnail
 from workbench.widgets.sparkline import columns
-from workbench.widgets.timeline import StepMark, StepMarks
+from workbench.widgets.timeline import StepMark
 from workbench.widgets.track import Track, ruler, zoomed
 from workbench.widgets.zoomwindow import fitting
 

@@ -31,7 +31,7 @@ from workbench.widgets.spans import Bar, Line, Span
 from workbench.widgets.sparkline import StepChart
 from workbench.widgets.table import LineTable
 from workbench.widgets.textpane import DetailPane, Fact, TextPane
-from workbench.widgets.timeline import StepMark, StepMarks, Timeline
+from workbench.widgets.timeline import StepMark, Timeline
 from workbench.widgets.tokentext import TokenText
 from workbench.widgets.treeview import LineTree
 
@@ -337,6 +337,20 @@ SHARES = [
     Share("' self'", 0.04),
     Share("'日'", 0.03),
 ]
+
+
+class StepMarks:
+    """A timeline model over one byte a step."""
+
+    def __init__(self, marks: bytes | bytearray) -> None:
+        self.marks = marks
+
+    def __len__(self) -> int:
+        return len(self.marks)
+
+    def strongest(self, start: int, stop: int) -> StepMark:
+        found = (mark for mark in reversed(StepMark) if self.marks.find(mark, start, stop) >= 0)
+        return next(found, StepMark.IDLE)
 
 
 def marks(steps: int) -> StepMarks:

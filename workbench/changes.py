@@ -51,10 +51,6 @@ class Changes:
         """Every node that is there and changed shape."""
         return self.nodes_created | self.nodes_split | self.nodes_grown | self.nodes_trimmed
 
-    def request_changed(self, request: str) -> bool:
-        """Whether the step moved the request to another state or gave it a token."""
-        return request in self.moved or request in self.new_tokens
-
 
 def changes_of(events: Sequence[ev.AnyEvent], before: State, after: State) -> Changes:
     """What `events`, all of one step, changed between the states on both sides of it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -61,16 +60,6 @@ class Debugger:
             return self._watched_step()
         self.present.unread = self.engine.step()
         return self.present.unread
-
-    def continue_(self, feed: Callable[[], None] = lambda: None) -> Stop | None:
-        """Step until a point stops the run, which is returned, or nobody is live. `feed` queues what is due."""
-        while True:
-            feed()
-            step = self.step()
-            if self.stop is not None:
-                return self.stop
-            if step is None and self.engine.begun is None:
-                return None
 
     def _watched_step(self) -> Step | None:
         begun = self.engine.begun

@@ -43,7 +43,6 @@ class EventsView(View):
     def on_mount(self) -> None:
         self._rows: EventRows | None = None
         self._wanted = EVERYTHING
-        self._sought: EventRows | None = None
         self.query_one("#event").border_title = "event"
 
     @property

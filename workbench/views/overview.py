@@ -30,7 +30,6 @@ from workbench.widgets.textpane import TextPane
 from workbench.widgets.tokentext import TokenText
 
 DECISIONS = 24
-TEXT_LINES = 12
 
 
 class RequestPane(LineTable):

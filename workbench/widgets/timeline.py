@@ -48,20 +48,6 @@ class TimelineModel(Protocol):
         ...
 
 
-class StepMarks:
-    """A timeline model over one byte a step."""
-
-    def __init__(self, marks: bytes | bytearray) -> None:
-        self.marks = marks
-
-    def __len__(self) -> int:
-        return len(self.marks)
-
-    def strongest(self, start: int, stop: int) -> StepMark:
-        found = (mark for mark in reversed(StepMark) if self.marks.find(mark, start, stop) >= 0)
-        return next(found, StepMark.IDLE)
-
-
 def flag_span(flag: Flag, glyphs: Glyphs) -> Span:
     """Return a flag as it is drawn."""
     looks: dict[Flag, tuple[str, Ink]] = {
