@@ -348,6 +348,20 @@ def test_moving_through_time_and_bookmarks(recorded: Session) -> None:
         assert str(refused.value).startswith(error)
 
 
+def test_of_points_inside_forward_passes_the_record_claims_nothing(recorded: Session) -> None:
+    console, here = RecordConsole(recorded), Cursor(0, recorded.last_step())
+    console.line("break at layer(0).q", here)
+    shown = console.line("rc", here)
+    assert shown.goto is None
+    assert shown.lines == (
+        "point 1 is judged inside forward passes, which the record does not keep: rewind, then continue",
+    )
+    console.line("break if kv.used < 0", here)
+    shown = console.line("rc", here)
+    assert shown.goto == (0, 0)
+    assert shown.lines[-1] == "no other point would have stopped before: this is the beginning"
+
+
 def test_looking_at_any_token_of_the_record(recorded: Session) -> None:
     row = recorded.tokens("2")[3]
     shown = ask(recorded, "print entropy", recorded.last_step(), "2", row.position)

@@ -209,17 +209,20 @@ class RecordConsole:
     def _reverse_continue(self, cursor: Cursor, points: list[Point]) -> Shown:
         if not points:
             raise DebugError("no point is set: break, watch and catch set one")
-        found = self._search(cursor).last_stop(points, cursor.step, ORDER[self._stands(cursor) or "committed"])
+        inside = [point for point in points if point.moments == ("inside",)]
         lines = [
             f"point {point.number} is judged inside forward passes, which the record does not keep:"
             " rewind, then continue"
-            for point in points
-            if point.moments == ("inside",)
+            for point in inside
         ]
+        if len(inside) == len(points):
+            return Shown(tuple(lines))  # whether they would have stopped is not known, so nobody moves
+        found = self._search(cursor).last_stop(points, cursor.step, ORDER[self._stands(cursor) or "committed"])
         lines += _unknown(found.unknown)
         if found.stop is None:
             self._stopped = None
-            lines.append("no point would have stopped before: this is the beginning")
+            other = "other " if inside else ""
+            lines.append(f"no {other}point would have stopped before: this is the beginning")
             return Shown(tuple(lines), goto=(cursor.branch, 0))
         stop = found.stop
         self._stopped, self._changed = (cursor.branch, stop.step, stop.when), None
