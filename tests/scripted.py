@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from engine.sampling import SamplerRow
 from engine.state import State
 from engine.timeline import Timeline
 from engine.tokens import TokenLog
+from engine.trees import Branch, branches_of, moves
 
 VOCAB = 50
 UNWRITTEN = -1
@@ -101,7 +102,7 @@ class ScriptedExecutor:
         self.fault()
         if job.choices and self.fault_at_choice is not None:
             raise self.fault_at_choice
-        checked = {c.request: self._verify(job.slices[c.row], c) for c in job.choices if c.draft is not None}
+        checked = self._checked(job)
         answers = [
             checked[c.request].tokens
             if c.request in checked
@@ -137,19 +138,42 @@ class ScriptedExecutor:
             self.slots[self._slot(part, position)] = slot_value(before, token, dropped_at(part.dropped, position))
             self.writes.wrote([self._slot(part, position)])
 
-    def _verify(self, part: Slice, choice: Choice) -> Checked:
-        """Follow the drafts as far as they are what comes next."""
-        slots, before = self._read(part), part.work.stop - len(choice.draft or ())
+    def _checked(self, job: Job) -> dict[str, Checked]:
+        """Verify all drafts; what is accepted of branches moves to the slots of its positions."""
+        branches = branches_of(job, self.block_size, len(self.slots))
+        scratch: dict[int, int] = {}
+        for branch in branches:
+            for slot, before, token in zip(
+                branch.slots, branch.span.slots[branch.span.start - 1 : -1], branch.tokens, strict=True
+            ):
+                scratch[slot] = slot_value(scratch[before] if before in scratch else self.slots[before], token)
+        checked = {c.request: self._verify(job, c, branches, scratch) for c in job.choices if c.draft is not None}
+        for move in moves(job, branches, checked, self.block_size):
+            self.slots[move.slot] = scratch[move.scratch]
+            self.writes.wrote([move.slot])
+        return checked
 
-        def raw_at(_node: int, depth: int) -> npt.NDArray[np.float32]:
-            follows = next_token(slots[: before + depth], choice.sample)
+    def _verify(
+        self, job: Job, choice: Choice, branches: Sequence[Branch], scratch: Mapping[int, int]
+    ) -> Checked:
+        """Follow the drafts as far as they are what comes next."""
+        assert choice.draft is not None
+        part = job.slices[choice.row]
+        read = self._read(part)
+        seen = {node: read[: part.work.start + 2 + at] for at, node in enumerate((-1, *choice.draft.main), -1)}
+        for branch in branches:
+            for at, node in enumerate(branch.nodes if branch.row == choice.row else ()):
+                slots = branch.span.slots[: branch.span.start + at + 1]
+                seen[node] = [scratch[slot] if slot in scratch else self.slots[slot] for slot in slots]
+
+        def raw_at(node: int, _depth: int) -> npt.NDArray[np.float32]:
+            follows = next_token(seen[node], choice.sample)
             return np.where(np.arange(VOCAB) == follows, 0, -9).astype(np.float32)
 
         def row_at(_raw: object, tokens: Sequence[int]) -> SamplerRow:
             position = choice.position + len(tokens)
             return SamplerRow(choice.request, SamplingParams(), 0, choice.sample, position)
 
-        assert choice.draft is not None
         return verify(choice.draft, raw_at, row_at)
 
     def forget(self, request: str) -> None:

@@ -14,7 +14,7 @@ from engine.drafting import Draft
 from engine.engine import Engine, StepFailedError
 from engine.params import RequestSpec, SamplingParams
 from engine.reasons import NoFreeBlocks, TokenBudgetSpent
-from tests.drafting import Oracle, drafting
+from tests.drafting import Grower, Oracle, drafting
 from tests.scripted import expected_output, scripted_engine, spec
 from tests.test_bookkeeping import Recorded, outputs, requests, setups
 from tests.test_going_back import ACTIONS, act, check_kv, check_tokens, engine_with_a_past
@@ -25,15 +25,15 @@ from tests.test_going_back import ACTIONS, act, check_kv, check_tokens, engine_w
     st.lists(requests, min_size=1, max_size=5),
     setups,
     st.integers(0, 20),
-    st.sampled_from([0.3, 0.8, 1.0]),
+    st.sampled_from([Oracle(0.3), Oracle(0.8), Oracle(1.0), Grower(0.5), Grower(1.0)]),
     st.data(),
 )
-def test_drafts_change_no_token_whatever_is_done_to_the_run(batch, setup, slack, right, data) -> None:
+def test_drafts_change_no_token_whatever_is_done_to_the_run(batch, setup, slack, drafter, data) -> None:
     """With preemption, eviction, forks, samples, chunks, rewinds of both kinds, force and aborts."""
     size = setup["block_size"]
     largest = max(-(-(len(p) + m + 4) // size) + n for p, m, n, _ in batch)
     engine, timeline = engine_with_a_past(largest + slack // size, **setup)
-    drafting(engine, Oracle(right))
+    drafting(engine, drafter)
     for prompt, count, n, priority in batch:
         engine.submit(spec(prompt, count, n, priority))
     for action in data.draw(st.lists(st.sampled_from([*ACTIONS, "abort"]), max_size=40)):
