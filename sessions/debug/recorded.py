@@ -78,15 +78,16 @@ class RecordedStep:
             if isinstance(event, ev.Token):
                 about = details.get((event.request, event.position))
                 bare = Chosen(event.request, event.position, event.token, event.draw)
-                logits = self._logits(event.request)
+                logits = self._logits(event.request, event.position)
                 found.append((bare if about is None else chosen_of(about), KnownCandidates(about, logits)))
         return found
 
-    def _logits(self, request: str) -> Row | None:
-        """The captured logits of the row that chose the request's token."""
+    def _logits(self, request: str, position: int) -> Row | None:
+        """The captured logits of the row that chose the request's token at `position`."""
         for tensor in self.session.tensors(self.step, self.branch):
             key = tensor.key
-            if (key.stage, key.request, tensor.dtype) == ("logits", request, "F32"):
+            here = key.stage, key.request, key.start, tensor.dtype
+            if here == ("logits", request, position - 1, "F32"):
                 values: Row = np.frombuffer(self.session.tensor_bytes(tensor), "<f4")
                 return values[-tensor.shape[-1] :]
         return None

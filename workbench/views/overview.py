@@ -184,7 +184,7 @@ class OverviewView(View):
 def batch_parts(scene: Scene) -> list[Part]:
     """The step's batch as parts of a bar, a part for each request."""
     return [
-        Part(work.tokens, "decode" if work.phase == "decode" else "prefill", f"request {work.request}")
+        Part(work.tokens, "prefill" if work.phase == "prefill" else "decode", f"request {work.request}")
         for work in scene.moment.batch
     ]
 

@@ -93,6 +93,8 @@ class Running(Lane):
             doing: Line = self._why(live) or Span("joins the next batch", "dim")
         elif work.phase == "decode":
             doing = Span("decode", "decode")
+        elif work.phase == "verify":
+            doing = Span(f"decode and {plural(work.tokens - 1, 'draft')}", "decode")
         else:
             doing = Span(f"prefill {work.tokens:,} from {work.start:,}", "prefill")
         part, whole = (
