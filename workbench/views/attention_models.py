@@ -60,6 +60,9 @@ class AttendedText(RequestText):
     weights: Floats
     full: float
 
+    def dropped(self, index: int) -> bool:
+        return self.unread_by(self.heads.row, index)
+
     def shade(self, index: int) -> float | None:
         if index > self.heads.row or not self.full:
             return None

@@ -70,7 +70,7 @@ class BlockTable:
     def _hole(self, index: int) -> Sequence[Line]:
         """A block that a KV policy dropped: whose rows go without, and what they do not read."""
         size = self._state.blocks.block_size
-        since = Span(f"no row from {self._dropped[index]:,} on reads it  ", "evicted")
+        since = Span(f"unread from row {self._dropped[index]:,} on  ", "evicted")
         positions = Span(f"{index * size}–{(index + 1) * size - 1}", "dim")
         return (
             str(index), Span("gone", "evicted"), positions, NONE, "", NONE, NONE, NONE, NONE,

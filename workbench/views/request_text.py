@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from itertools import accumulate
 from typing import NamedTuple, Self
 
+from engine.kv.holes import BEYOND, NO_DROPS, Drops
 from sessions.records import TokenRow
 from workbench.bench import Scene
 from workbench.record import Record
@@ -56,7 +57,12 @@ class RequestText:
         cached_len: int,
         new: Collection[int] = (),
         shading: Shading = SHADINGS[0],
+        dropped: Drops = NO_DROPS,
+        block_size: int = 1,
     ) -> None:
+        """`dropped` says which blocks, of `block_size` tokens, the request went on without, and from where on."""
+        self._dropped = dropped
+        self._block_size = block_size
         self._record = record
         self._ids = record.token_ids(request)
         self._count = min(count, len(self._ids))
@@ -77,7 +83,9 @@ class RequestText:
         cached = row.cached_tokens if admitted else 0  # by its first admission; a later one finds its own
         new = scene.moment.changes.new_tokens.get(request, ())
         count = scene.moment.token_count(request)
-        return cls(scene.record, request, count, row.prompt_tokens, cached, new, shading)
+        live = scene.moment.live_request(request)
+        dropped, size = live.dropped if live else NO_DROPS, scene.moment.state.blocks.block_size
+        return cls(scene.record, request, count, row.prompt_tokens, cached, new, shading, dropped, size)
 
     def __len__(self) -> int:
         return self._count
@@ -91,6 +99,18 @@ class RequestText:
 
     def changed(self, index: int) -> bool:
         return index in self._new
+
+    def dropped(self, index: int) -> bool:
+        """Whether a KV policy has taken its block, so that no later row reads it."""
+        return index // self._block_size in self._dropped
+
+    def unread_by(self, row: int, index: int) -> bool:
+        """Whether its block was dropped before that row."""
+        return self._dropped.get(index // self._block_size, BEYOND) <= row
+
+    @property
+    def dropped_len(self) -> int:
+        return len(self._dropped) * self._block_size
 
     def row(self, index: int) -> TokenRow | None:
         """What was recorded of a generated token; None for a prompt token."""

@@ -160,6 +160,7 @@ class TokensView(View):
         pane.set_model(text, follow=subject.following)
         pane.show_cursor(subject.position)
         cached = f", {text.cached_len} cached" if text.cached_len else ""
+        cached += f", {text.dropped_len:,} dropped" if text.dropped_len else ""
         origin = origin_of(scene.record, scene.record.request(subject.request))
         pane.border_title = f"request {subject.request}{origin} by {shading.name}{cached}"
         pane.border_subtitle = shading.legend

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from rich.color import Color
 from rich.segment import Segment
@@ -48,6 +48,15 @@ class TokenTextModel(Protocol):
 
     def changed(self, index: int) -> bool:
         """Whether this step added the token."""
+        ...
+
+
+@runtime_checkable
+class Thinned(Protocol):
+    """Tokens of which some are no longer read: those are struck out."""
+
+    def dropped(self, index: int) -> bool:
+        """Whether a token's KV is gone."""
         ...
 
 
@@ -178,6 +187,8 @@ class TokenText(CursorPane):
             return Segment(fragment.text, self.brush.style(self.cursor_ink))
         shade = self.model.shade(token)
         ink: Ink = "cached-prefix" if token < self.model.cached_len else "text"
+        if isinstance(self.model, Thinned) and self.model.dropped(token):
+            ink = "removed"
         style = self.brush.style("changed" if self.model.changed(token) else ink)
         return Segment(fragment.text, style if shade is None else style + self._shade(shade))
 
