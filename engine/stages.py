@@ -19,7 +19,16 @@ from engine.history import SeenTokens
 from engine.params import OptionError, SamplingParams
 from engine.ranking import Ranking, Row
 
-__all__ = ["Cut", "active_filters", "active_transforms", "check_vocabulary", "filtered", "transformed"]
+__all__ = [
+    "CHANGES",
+    "CUTS",
+    "Cut",
+    "active_filters",
+    "active_transforms",
+    "check_vocabulary",
+    "filtered",
+    "transformed",
+]
 
 LOG_SOFTMAX: Final = "log_softmax"
 """The stage that turns logits into log-probabilities, whose sums beam searches compare."""
@@ -159,15 +168,39 @@ def _at_most(count: int, kept: int | None) -> int:
     return count if kept is None else min(count, kept)
 
 
-_TRANSFORM: dict[Stage, Callable[[Row, SamplingParams, SeenTokens], Row]] = {
-    "logit_bias": _logit_bias,
-    "repetition": _repetition,
-    "presence": _presence,
-    "frequency": _frequency,
-    "temperature": _temperature,
-}
-_FILTER: dict[Stage, Callable[[Ranking, SamplingParams, int | None, float], Cut]] = {
-    "top_k": _top_k,
-    "top_p": _top_p,
-    "min_p": _min_p,
-}
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A stage that changes logits [vocab] into new ones."""
+
+    name: Stage
+    meaning: str
+    transform_logits: Callable[[Row, SamplingParams, SeenTokens], Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """A stage that keeps the first of a ranking, of which `kept` were left, with all their `mass`."""
+
+    name: Stage
+    meaning: str
+    cut_ranking: Callable[[Ranking, SamplingParams, int | None, float], Cut]
+
+
+CHANGES: Final = (
+    Change("logit_bias", "added to the logits of named tokens", _logit_bias),
+    Change("repetition", "logits of tokens of prompt and output divided, or multiplied below 0", _repetition),
+    Change("presence", "taken from tokens of the output", _presence),
+    Change("frequency", "taken from tokens of the output for each time they came", _frequency),
+    Change("temperature", "all logits divided by it", _temperature),
+)
+"""In the order they run."""
+CUTS: Final = (
+    Cutting("top_k", "the k likeliest stay", _top_k),
+    Cutting("top_p", "the likeliest that make up p of the probability stay", _top_p),
+    Cutting("min_p", "what is at least min_p times as likely as the first stays", _min_p),
+)
+"""In the order they run, after all changes."""
+
+_TRANSFORM: Final = {each.name: each.transform_logits for each in CHANGES}
+_FILTER: Final = {each.name: each.cut_ranking for each in CUTS}
+assert (tuple(_TRANSFORM), tuple(_FILTER)) == (TRANSFORMS, FILTERS)

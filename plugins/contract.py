@@ -18,13 +18,14 @@ from engine.plugs import LogitsProcessor, LogitsRow, NoOptions, WeightTransform
 from engine.plugs_files import Exporter, Imported, Importer, Recording
 from engine.plugs_kv import Drop, KVHost, KVOfRequest, KVPolicy
 from engine.plugs_pool import KVStore
+from engine.plugs_sampler import SamplerFilter, SamplerTransform
 from engine.plugs_screen import Command, Panel, Seen, View
 
 __all__ = [
     "CAPABILITIES", "Changed", "Command", "ContractError", "Draft", "DraftRequest", "Drafter", "Drop",
     "EvictionPolicy", "Exporter", "Imported", "Importer", "KVHost", "KVOfRequest", "KVPolicy", "KVStore",
-    "LogitsProcessor", "LogitsRow", "NoOptions", "Panel", "Plugin", "Recording", "SchedulingPolicy", "Seen",
-    "Spread", "View", "Waits", "WeightTransform",
+    "LogitsProcessor", "LogitsRow", "NoOptions", "Panel", "Plugin", "Recording", "SamplerFilter",
+    "SamplerTransform", "SchedulingPolicy", "Seen", "Spread", "View", "Waits", "WeightTransform",
 ]  # fmt: skip
 
 
@@ -56,6 +57,8 @@ CAPABILITIES: Final[dict[str, tuple[str, type]]] = {
     "scheduling policy": ("order_waiting", SchedulingPolicy),
     "eviction policy": ("eviction_key", EvictionPolicy),
     "logits processor": ("process_logits", LogitsProcessor),
+    "sampler transform": ("transform_logits", SamplerTransform),
+    "sampler filter": ("cut_ranking", SamplerFilter),
     "weight transform": ("prepare_weights", WeightTransform),
     "KV store": ("make_pool", KVStore),
     "KV policy": ("drop_blocks", KVPolicy),

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from engine import admission
 from engine.changed_logits import Changed
+from engine.details import FILTERS, TRANSFORMS
 from engine.kv import eviction
 from engine.params import SamplingParams
 from engine.plug_guard import ContractError, PluginFailedError, call_hook
@@ -113,6 +114,8 @@ HOOK = "def process_logits(self, row): return None"
         (GOOD.format(name="thing", body="name = 'lru'\n    def eviction_key(self, a, b, c, d): return (a,)"),
          "plugin thing: the eviction policy lru is built in"),
         (GOOD.format(name="thing", body="pass"), "plugin thing provides Thing, which has no hook"),
+        (GOOD.format(name="thing", body="name = meaning = 'x'\n    def cut_ranking(self, a, b, c, d): return a"),
+         "plugin thing: a sampler filter follows from a request's settings"),
         (GOOD.format(name="int8", body=HOOK), "has the name of an installed one"),
         (GOOD.format(name="top_k", body=HOOK), "is called 'top_k': use small letters"),
         (GOOD.format(name="temperature", body=HOOK), "has the name of a sampler stage"),
@@ -136,8 +139,8 @@ def test_names_that_clash_are_refused(tmp_path: Path) -> None:
         load_plugins([one, two])
     with pytest.raises(PluginError, match="plugin one is given twice"):
         load_plugins([one, one])
-    with pytest.raises(PluginError, match="there is no plugin tree: `workbench plugins ls`"):
-        load_plugins(["tree"])
+    with pytest.raises(PluginError, match="there is no plugin nobody: `workbench plugins ls`"):
+        load_plugins(["nobody"])
 
 
 def test_a_file_that_changed_is_not_what_the_session_ran_with(tmp_path: Path) -> None:
@@ -310,6 +313,8 @@ def test_what_is_built_in_comes_through_the_door_of_strangers() -> None:
     assert built_in("eviction policy") == {"lru"} <= set(eviction.POLICIES)
     assert built_in("exporter") == {name for name, each in FORMATS.items() if type(each).__name__ == "Format"}
     assert built_in("view") == {spec.name for spec in VIEWS}
+    assert built_in("sampler transform") == set(TRANSFORMS)
+    assert built_in("sampler filter") == set(FILTERS)
     assert find("policies").built_in
 
 
