@@ -19,7 +19,7 @@ from engine import keyframe
 from sessions.compression import compress, decompress
 from sessions.errors import SessionError
 from sessions.reader import EventFilter, Session
-from sessions.schema import TABLES
+from sessions.schema import SCHEMA_VERSION, TABLES
 from tests.recorded import DEMO_HEADER, engine_on, record_demo, writer_on
 from tests.scripted import spec
 
