@@ -22,6 +22,8 @@ CODES: Final[Mapping[type[ev.Event], Callable[[Any], str]]] = {
     ev.Preempted: lambda event: code_of(event.reason),
     ev.KeptPrivate: lambda _event: "twin",
     ev.Dropped: lambda event: code_of(event.reason),
+    ev.BeamsChosen: lambda _event: "beams",
+    ev.BeamsEnded: lambda event: str(event.why),
     ev.Finished: lambda event: str(event.detail),
     ev.StepFailed: lambda _event: "failed",
 }

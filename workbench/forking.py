@@ -100,11 +100,11 @@ def _token(typed: str) -> tuple[int | None, str | None]:
 
 
 def read_settings(values: Mapping[str, str], before: SamplingParams) -> SamplingParams:
-    """The parent's settings with what was typed over them. Raises OptionError."""
+    """The parent's settings with what was typed over them; a fork is no beam search. Raises OptionError."""
     changes: dict[str, Any] = {
         each.name: read_field(each, values[each.name]) for each in FIELDS if each.name in values
     }
-    return msgspec.structs.replace(before, **changes)
+    return msgspec.structs.replace(before, beams=1, **changes)
 
 
 # -- stages --------------------------------------------------------------------------------------------

@@ -20,11 +20,13 @@ from workbench.toggles import Check
 from workbench.typing_ahead import TakesText
 
 SAMPLES = Field("n", int, "1", "samples")
+BEAMS = Field("beams", int, "1", "1 is no beam search")
 _BY_NAME = {field.name: field for field in SETTINGS}
 FIELDS: Sequence[Field] = (
     *(_BY_NAME[name] for name in ("max_tokens", "temperature", "top_k", "top_p", "min_p")),
     SAMPLES,
-    *(_BY_NAME[name] for name in ("seed", "stop")),
+    *(_BY_NAME[name] for name in ("seed", "stop", "adapter")),
+    BEAMS,
 )
 
 

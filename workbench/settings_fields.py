@@ -40,6 +40,7 @@ FIELDS: Sequence[Field] = (
     Field("repetition_penalty", float, "1", "1 is off"),
     Field("seed", int, "", "empty: the engine's"),
     Field("stop", _strings, "", r"strings, apart by |, \n is a newline"),
+    Field("adapter", str, "", "a name of --adapter"),
 )
 
 

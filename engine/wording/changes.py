@@ -61,8 +61,8 @@ def settings_words(params: SamplingParams, before: SamplingParams) -> str:
 def _setting(name: str, now: Any, then: Any) -> str:
     if name == "seed":
         return "the engine's seed" if now is None else f"seed {now}"
-    shown = f"{now:g}" if isinstance(now, int | float) else str(now)
-    was = f"{then:g}" if isinstance(then, int | float) else str(then)
+    shown = f"{now:g}" if isinstance(now, int | float) else str(now) or "none"
+    was = f"{then:g}" if isinstance(then, int | float) else str(then) or "none"
     return f"{name} {shown} (was {was})"
 
 

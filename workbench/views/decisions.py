@@ -22,6 +22,8 @@ INKS: dict[type[ev.Event], Ink] = {
     ev.Finished: "strong",
     ev.StepFailed: "bad",
     ev.Token: "decode",
+    ev.BeamsChosen: "decode",
+    ev.BeamsEnded: "strong",
     ev.StepCommitted: "dim",
 }
 

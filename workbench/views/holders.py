@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from engine.state import State
 
 
@@ -17,4 +19,16 @@ def holders(state: State, block: int) -> list[str]:
     ]
 
 
-__all__ = ["holders"]
+def named(state: State, requests: Sequence[str]) -> list[str]:
+    """The requests by their ids; of a beam with the sum of its output's log-probabilities."""
+    return [_named(state, request) for request in requests]
+
+
+def _named(state: State, request: str) -> str:
+    live = state.requests.get(request)
+    if live is None or live.search is None or not live.output_tokens:
+        return request
+    return f"{request} ({live.score:.2f})"
+
+
+__all__ = ["holders", "named"]

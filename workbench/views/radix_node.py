@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.kv.radix import ROOT
 from engine.wording import plural, ranges
 from workbench.bench import Scene
-from workbench.views.holders import holders
+from workbench.views.holders import holders, named
 from workbench.views.radix_tree import RadixRows, edge_ids
 from workbench.views.sizes import written_bytes
 from workbench.widgets.spans import Line, Span
@@ -47,8 +47,10 @@ def _holders(scene: Scene, first: int, last: int) -> Line:
     if not all_:
         return Span("no request: it is only cached", "kv-cached")
     partly = [each for each in all_ if each not in whole]
-    spans = [Span(" ".join(whole), "kv-shared" if len(whole) > 1 else "kv-owned")]
-    return [*spans, Span(f"{' and ' if whole else ''}partly {' '.join(partly)}", "kv-owned")] if partly else spans
+    state = scene.moment.state
+    spans = [Span(" ".join(named(state, whole)), "kv-shared" if len(whole) > 1 else "kv-owned")]
+    rest = f"{' and ' if whole else ''}partly {' '.join(named(state, partly))}"
+    return [*spans, Span(rest, "kv-owned")] if partly else spans
 
 
 def _children(count: int) -> str:

@@ -8,7 +8,7 @@ from engine.ids import request_of
 from engine.kv.radix import ROOT, Node
 from engine.state import State
 from workbench.bench import Scene
-from workbench.views.holders import holders
+from workbench.views.holders import holders, named
 from workbench.widgets.columns import Column
 from workbench.widgets.inks import Ink
 from workbench.widgets.spans import Line, Span
@@ -79,7 +79,7 @@ class RadixRows:
         if not names:
             return [Span(f"{self._glyphs.cached} ", "kv-cached")]
         more = f" +{len(names) - MOST_NAMES}" if len(names) > MOST_NAMES else ""
-        shown = " ".join(names[:MOST_NAMES]) + more
+        shown = " ".join(named(self._state, names[:MOST_NAMES])) + more
         if len(names) > 1:
             return [Span(f"{self._glyphs.shared} {shown}  ", "kv-shared")]
         return [Span(f"{self._glyphs.owned} {shown}  ", "kv-owned")]

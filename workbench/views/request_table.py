@@ -87,7 +87,7 @@ class RequestTable:
             str(row.cached_tokens) if admitted and row.cached_tokens else NONE,
             str(len(live.held_blocks)) if has_blocks else NONE,
             Bar(_progress(live), ink),
-            self._tail(row, live.num_tokens),
+            self._tail(row, live.num_tokens, score=live.score if live.search and live.output_tokens else None),
         )
 
     def _name(self, row: RequestRow, ink: Ink = "text") -> Line:
@@ -98,7 +98,7 @@ class RequestTable:
         bad = row.finish_reason in ("error", "abort")
         return (
             self._name(row, "dim"),
-            Span((row.finish_reason or "ended").upper(), "bad" if bad else "finished"),
+            Span(_ending(row), "bad" if bad else "finished"),
             Span(str(row.prompt_tokens), "dim"),
             Span(str(row.output_tokens), "dim"),
             Span(str(row.cached_tokens), "dim") if row.cached_tokens else NONE,
@@ -107,8 +107,8 @@ class RequestTable:
             self._tail(row, row.prompt_tokens + row.output_tokens, "dim"),
         )
 
-    def _tail(self, row: RequestRow, count: int, ink: Ink = "text") -> Line:
-        """The last tokens; before those of a fork, where it forks and what it changed."""
+    def _tail(self, row: RequestRow, count: int, ink: Ink = "text", score: float | None = None) -> Line:
+        """The last tokens; before those of a fork, where it forks and what it changed, of a beam its score."""
         request = row.request
         ids = self._record.token_ids(request)
         new = self._moment.changes.new_tokens.get(request, ())
@@ -117,9 +117,11 @@ class RequestTable:
             Span(self._record.token_text(ids[position]), "changed" if position in new else ink)
             for position in positions
         ]
-        if row.parent is None:
+        where = "" if row.parent is None else f"at {row.at_position} {change_of(self._record, row)} "
+        where += "" if score is None else f"{score:.2f} "
+        if not where:
             return _last_cells(spans, self._tail_cells)
-        origin = Span(f"at {row.at_position} {change_of(self._record, row)} ", "accent")
+        origin = Span(where, "accent")
         return [origin, *_last_cells(spans, max(0, self._tail_cells - cell_len(origin.text)))]
 
 
@@ -138,6 +140,11 @@ def _progress(live: Request) -> float:
     if live.state is RequestState.RUNNING:
         return live.output_tokens / live.params.max_tokens
     return live.computed / live.num_tokens
+
+
+def _ending(row: RequestRow) -> str:
+    """How it ended, in a word."""
+    return "DROPPED" if row.finish_detail == "beam_dropped" else (row.finish_reason or "ended").upper()
 
 
 def _last_cells(spans: list[Span], cells: int) -> list[Span]:
