@@ -320,7 +320,7 @@ class Engine(Searching):
         if policy is None:
             return
         for seen in outcome.weighed:
-            if seen.request == request.id and seen.stop <= request.computed:
+            if seen.request == request.id:
                 emit(self._event(ev.Weighed, **asdict(seen)))
         try:
             found = self.plugs.drop(policy, kv_of(self.state, request, work.start))

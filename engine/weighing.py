@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.capture import Taken
-from engine.execution import Job, Outcome, Slice, Weighing
+from engine.execution import Job, Outcome, Weighing
 from engine.forward import Choose
 from engine.kv.holes import HOLE
 from engine.kv.pool import KVPool
@@ -44,12 +44,11 @@ class Weigher:
     @staticmethod
     def of(job: Job, policy: GuardedKVPolicy, decoder: Decoder, pool: KVPool, batch: Batch) -> Weigher | None:
         """Who measures what `policy` wants of `job`; None where that is nothing."""
-        ranges = [
-            (index, rows) for index, part in enumerate(job.slices) for rows in _ranges(job, part, index, policy)
-        ]
-        parts = [
-            Part(index, rows, torch.zeros(batch.spans[index].end, dtype=torch.float64)) for index, rows in ranges
-        ]
+        parts: list[Part] = []
+        for index, part in enumerate(job.slices):
+            rows = policy.rows_to_weigh(part.prompt_tokens, part.work.start, part.work.stop)
+            if rows:
+                parts.append(Part(index, rows, torch.zeros(batch.spans[index].end, dtype=torch.float64)))
         return Weigher(decoder, pool, batch, parts) if parts else None
 
     def at(self, layer: int, stage: str, tensor: Tensor) -> None:
@@ -81,16 +80,8 @@ class Weigher:
     def _by_block(self, part: Part) -> Weighing:
         span, size = self.batch.spans[part.span], self.batch.block_size
         blocks = span.used_blocks(size)
-        read = (part.positions.stop - 1) // size + 1  # blocks up to the one of the last row
-        kept = tuple(index for index, block in enumerate(blocks[:read]) if block != HOLE)
+        kept = tuple(index for index, block in enumerate(blocks) if block != HOLE)
         of_block = torch.zeros(len(blocks), dtype=torch.float64)
         of_block.index_add_(0, torch.arange(span.end) // size, part.sums)
         weights = tuple(round(weight, DIGITS) for weight in of_block[list(kept)].tolist())
         return Weighing(span.request, part.positions.start, part.positions.stop, kept, weights)
-
-
-def _ranges(job: Job, part: Slice, index: int, policy: GuardedKVPolicy) -> list[range]:
-    """The rows of a slice that are measured; each by itself where a draft may turn out to be no token."""
-    rows = policy.rows_to_weigh(part.prompt_tokens, part.work.start, part.work.stop)
-    drafted = any(choice.row == index and choice.draft for choice in job.choices)
-    return [range(row, row + 1) for row in rows] if drafted else [rows] if rows else []

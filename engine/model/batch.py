@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from engine.model.reads import Read, decode_read, prefill_read, thinned_read
+from engine.model.reads import Read, decode_read, prefill_read, thinned_decode_read, thinned_read
 from engine.model.span import Span, span_slots
 
 __all__ = ["Batch", "Span", "span_slots"]
@@ -102,18 +102,18 @@ class Batch:
         return made
 
     def _make_reads(self, window: int | None, dtype: torch.dtype) -> Iterator[Read]:
-        decodes: dict[int, list[int]] = {}
+        decodes: dict[tuple[int, bool], list[int]] = {}
         for index, span in enumerate(self.spans):
-            if span.dropped:
-                yield thinned_read(span, self.rows(index), self.block_size, window, dtype)
-            elif span.tokens > 1 or span.slots:
-                yield prefill_read(span, self.rows(index), self.block_size, window, dtype)
+            if span.tokens > 1 or span.slots:
+                read = thinned_read if span.dropped else prefill_read
+                yield read(span, self.rows(index), self.block_size, window, dtype)
             else:
-                decodes.setdefault(_size_class(span, window), []).append(index)
-        for group in decodes.values():
+                decodes.setdefault((_size_class(span, window), bool(span.dropped)), []).append(index)
+        for (_, thinned), group in decodes.items():
             everything = len(group) == len(self.spans)
             rows = slice(None) if everything else torch.tensor([self.first_rows[index] for index in group])
-            yield decode_read([self.spans[index] for index in group], rows, self.block_size, window, dtype)
+            read_all = thinned_decode_read if thinned else decode_read
+            yield read_all([self.spans[index] for index in group], rows, self.block_size, window, dtype)
 
 
 def _size_class(span: Span, window: int | None) -> int:

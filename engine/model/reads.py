@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from engine.model.span import Span, block_slots, span_slots
 
@@ -52,19 +53,34 @@ def decode_read(
     return Read(True, rows, slots, mask)
 
 
-def thinned_read(
-    span: Span, rows: Tensor | slice, block_size: int, window: int | None, dtype: torch.dtype
+def thinned_decode_read(
+    spans: Sequence[Span], rows: Tensor | slice, block_size: int, window: int | None, dtype: torch.dtype
 ) -> Read:
-    """The read of one span that lost blocks: nothing of those that no row of it reads is gathered."""
+    """One read for spans of one token each that lost blocks: only what is left of each is gathered."""
+    left = [span_slots(span, block_size)[_left(span, block_size, window)[0]] for span in spans]
+    counts = torch.tensor([len(slots) for slots in left])
+    most = int(counts.max())
+    slots = torch.stack([F.pad(slots, (0, most - len(slots)), value=int(slots[-1])) for slots in left])
+    equal = int(counts.min()) == most
+    mask = None if equal else _additive(torch.arange(most) < counts[:, None], dtype)[:, None, None]
+    return Read(True, rows, slots, mask)
+
+
+def thinned_read(span: Span, rows: slice, block_size: int, window: int | None, dtype: torch.dtype) -> Read:
+    """The read of one span of several tokens that lost blocks: nothing that no row of it reads is gathered."""
+    keys, blind = _left(span, block_size, window)
+    slots = span_slots(span, block_size)[keys][None]
+    seen = visible(torch.arange(span.start, span.end), keys, window, blind)
+    return Read(False, rows, slots, _additive(seen, dtype))
+
+
+def _left(span: Span, block_size: int, window: int | None) -> tuple[Tensor, Tensor]:
+    """The positions that some row of the span reads, and for each the first row that does not any more."""
     keys = torch.arange(span.first_read(window), span.end)
     blind = span.blind_from(keys, block_size)
     assert blind is not None
-    keys, blind = keys[blind > span.start], blind[blind > span.start]
-    slots = span_slots(span, block_size)[keys][None]
-    if span.tokens == 1:
-        return Read(True, rows, slots, None)
-    seen = visible(torch.arange(span.start, span.end), keys, window, blind)
-    return Read(False, rows, slots, _additive(seen, dtype))
+    left = blind > span.start
+    return keys[left], blind[left]
 
 
 def prefill_read(span: Span, rows: slice, block_size: int, window: int | None, dtype: torch.dtype) -> Read:
