@@ -219,7 +219,7 @@ async def test_a_fork_stands_beside_its_parent(forked: Path) -> None:
 async def test_selecting_a_row_selects_the_token_of_the_left_request(runs: tuple[Path, Path]) -> None:
     async with workbench_on(beside(runs)) as (app, pilot):
         await select(app, pilot, "1")
-        view_of(app).tokens.focus()
+        view_of(app).all_panes.tokens.focus()
         await press(pilot, "home", "down", "down", "down")
         assert (app.selection.request, app.selection.position) == ("1", 3)
         await press(pilot, "f")
@@ -413,7 +413,7 @@ async def test_the_stages_that_were_found_are_shown(
         await measured(pilot)
         shown = " ".join(screen_text(app).split())
         assert "layer 1 mlp_out at position 13" in shown
-        assert view_of(app).stages.cursor == 5
+        assert view_of(app).all_panes.stages.cursor == 5
         await press(pilot, "left")
         assert "stages of row 13" in screen_text(app)  # what was found stays while one looks elsewhere
 

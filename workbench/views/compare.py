@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from textual import events, on
 from textual.app import ComposeResult
-from textual.containers import Container, Vertical
 
-from engine.divergence_result import Divergence
 from sessions.diff_result import StageSearch
 from sessions.errors import SessionError
 from sessions.reader import Session
@@ -22,15 +20,11 @@ from workbench.views.compare_data import Comparison, Opposite, about, compare_at
 from workbench.views.compare_kept import GROWING_S, Kept
 from workbench.views.compare_layout import NARROW, left_out, shown
 from workbench.views.compare_measuring import Measuring
+from workbench.views.compare_panes import ComparePanes
 from workbench.views.compare_search import Search, SearchError, Wanted
 from workbench.views.compare_searches import HOW_TO_SEARCH, Searches
-from workbench.views.compare_stages import LayerRows, StageRows
-from workbench.views.compare_table import AlignedTokens, strips_of
-from workbench.views.compare_text import OVER_TOP, compare_text, facts_of
+from workbench.views.compare_text import compare_text
 from workbench.widgets.messages import Activated, CursorMoved
-from workbench.widgets.sparkline import StepChart
-from workbench.widgets.table import LineTable
-from workbench.widgets.textpane import TextPane
 
 if TYPE_CHECKING:
     from workbench.app import WorkbenchApp
@@ -80,24 +74,13 @@ class CompareView(View):
         super().__init__(id=id)
         self.kept = Kept()
         self.searches = Searches()
-        self._shown: Wanted | None = None
-        self._said: object = None  # what the facts on the screen are of
+        self.all_panes = ComparePanes()
 
     def compose(self) -> ComposeResult:
-        yield TextPane(id="compare-facts", classes="framed")
-        with Container(id="compare-body"):
-            yield LineTable(id="compare-tokens", classes="framed")
-            with Vertical(id="compare-right"):
-                yield TextPane(id="compare-found", classes="framed")
-                yield LineTable(id="compare-layers", classes="framed")
-                yield LineTable(id="compare-stages", classes="framed")
-        yield StepChart(id="compare-course", classes="framed", empty="Nothing is compared.")
+        yield from self.all_panes.compose()
 
     def on_mount(self) -> None:
-        titles = {"facts": "compare", "tokens": "side by side", "found": "first differing stage",
-                  "layers": "difference by layer", "stages": "stages", "course": "by position"}  # fmt: skip
-        for name, title in titles.items():
-            self.query_one(f"#compare-{name}").border_title = title
+        self.all_panes.title()
         self.set_interval(GROWING_S, self._follow)
         if (path := getattr(self._app.source, "compare", None)) is not None:
             self.open_session(path)
@@ -116,30 +99,6 @@ class CompareView(View):
     def _app(self) -> WorkbenchApp:
         return cast("WorkbenchApp", self.app)
 
-    @property
-    def facts(self) -> TextPane:
-        return self.query_one("#compare-facts", TextPane)
-
-    @property
-    def tokens(self) -> LineTable:
-        return self.query_one("#compare-tokens", LineTable)
-
-    @property
-    def found(self) -> TextPane:
-        return self.query_one("#compare-found", TextPane)
-
-    @property
-    def layer_pane(self) -> LineTable:
-        return self.query_one("#compare-layers", LineTable)
-
-    @property
-    def stages(self) -> LineTable:
-        return self.query_one("#compare-stages", LineTable)
-
-    @property
-    def course(self) -> StepChart:
-        return self.query_one("#compare-course", StepChart)
-
     # Showing
 
     def show(self, scene: Scene, news: News) -> None:  # noqa: ARG002
@@ -150,10 +109,11 @@ class CompareView(View):
         if not self.kept.visit(scene):
             self.set_timer(GROWING_S, self._show_again)
         if isinstance(self.comparison, str):
-            self._show_nothing(self.comparison)
+            self.all_panes.show_nothing(self.comparison)
         else:
             self._measure(self.comparison)
-            self._show_tokens(scene, self.comparison)
+            step = 0 if self.kept.apart else scene.moment.step
+            self.all_panes.show_tokens(self.comparison, step, scene.glyphs, self._position(scene))
             self._show_search(scene)
         self._arrange()
 
@@ -174,38 +134,7 @@ class CompareView(View):
 
     def _grew(self, comparison: Comparison) -> None:
         if comparison is self.comparison and self.is_mounted and self.display:
-            self._show_found(comparison)
-
-    def _show_found(self, comparison: Comparison) -> None:
-        """What is known of distributions by now."""
-        said = (comparison, len(comparison.found), comparison.complete)
-        if said == self._said:
-            return
-        self._said = said
-        self.facts.set_lines(facts_of(comparison))
-        partly = any(each.basis == "top 20" for each in comparison.found.values())
-        self.tokens.border_subtitle = OVER_TOP if partly else ""
-        self.tokens.refresh()
-        self.course.refresh()
-
-    def _show_nothing(self, why: str) -> None:
-        self._said = None
-        self.facts.empty = self.tokens.empty = why
-        self.tokens.border_subtitle = ""
-        self.facts.set_lines([])
-        for table in (self.tokens, self.layer_pane, self.stages):
-            table.set_model(None)
-        self.course.set_series(())
-
-    def _show_tokens(self, scene: Scene, comparison: Comparison) -> None:
-        self._show_found(comparison)
-        step = 0 if self.kept.apart else scene.moment.step
-        self.tokens.set_model(AlignedTokens(comparison, step, scene.glyphs))
-        self.course.set_series(strips_of(comparison))
-        position = self._position(scene)
-        if position is not None:
-            self.tokens.show_cursor(position)
-            self.course.show_cursor(position)
+            self.all_panes.show_found(comparison)
 
     def _position(self, scene: Scene) -> int | None:
         """The selected position; without one, where the tokens part."""
@@ -216,27 +145,12 @@ class CompareView(View):
 
     def _show_search(self, scene: Scene) -> None:
         wanted = self.wanted
-        self.found.set_lines(self.searches.lines(wanted, _why_no_search(self)))
+        self.all_panes.found.set_lines(self.searches.lines(wanted, _why_no_search(self)))
         answer = self.searches.answer(wanted)
         if answer is None or isinstance(answer[1], str) or answer[1].divergence is None:
-            self._show_stages(None, None, scene)
+            self.all_panes.show_stages(None, None, scene.glyphs)
         else:
-            self._show_stages(answer[0], answer[1].divergence, scene)
-
-    def _show_stages(self, of: Wanted | None, found: Divergence | None, scene: Scene) -> None:
-        if of is not None and of == self._shown and self.stages.model is not None:
-            return
-        self._shown = of
-        if found is None:
-            self.layer_pane.set_model(None)
-            self.stages.set_model(None)
-            return
-        layers, stages = LayerRows(found, scene.glyphs), StageRows(found, scene.glyphs)
-        self.layer_pane.set_model(layers)
-        self.layer_pane.show_cursor(layers.first_index)
-        self.stages.set_model(stages)
-        self.stages.show_cursor(stages.first_index or 0)
-        self.stages.border_title = f"stages of row {found.position}"
+            self.all_panes.show_stages(answer[0], answer[1].divergence, scene.glyphs)
 
     # Layout
 
@@ -246,20 +160,16 @@ class CompareView(View):
     def _arrange(self) -> None:
         """Leave out what there is no room for, or nothing to show in."""
         self.set_class(self.size.width < NARROW, "-narrow")
-        self.set_class(self._searched, "-searched")
+        self.set_class(self.all_panes.searched, "-searched")
         comparing = not isinstance(self.comparison, str)
-        for name, on_screen in shown(self.size, comparing=comparing, searched=self._searched).items():
+        for name, on_screen in shown(self.size, comparing=comparing, searched=self.all_panes.searched).items():
             self.query_one(f"#compare-{name}").display = on_screen
-
-    @property
-    def _searched(self) -> bool:
-        return self.stages.model is not None
 
     @property
     def dropped(self) -> list[str]:
         comparing = not isinstance(self.comparison, str)
-        names = left_out(self.size, comparing=comparing, searched=self._searched)
-        return [str(self.query_one(f"#compare-{name}").border_title) for name in names]
+        names = left_out(self.size, comparing=comparing, searched=self.all_panes.searched)
+        return [str(self.all_panes.by_name(name).border_title) for name in names]
 
     # Acting
 
@@ -378,7 +288,8 @@ class CompareView(View):
         found = compare_at(scene, self.kept.opposite)
         if not isinstance(found, str):
             Measuring(found).run_through()
-        search = None if self._shown is None else self.searches.found[self._shown]
+        shown = self.all_panes.shown
+        search = None if shown is None else self.searches.found[shown]
         said = search if isinstance(search, StageSearch) else None
         return compare_text(found, said, scene.moment.step, scene.glyphs, width)
 
