@@ -58,6 +58,11 @@ def run_rounds(
             f"plugin {plugs.kv_policy.plugin} drops blocks after each step, and tokens then depend on the"
             " schedule: leave it out"
         )
+    if plugs.drafter is not None and not all(request.params.greedy for request in requests):
+        raise CommandError(
+            f"plugin {plugs.drafter.plugin} drafts tokens, and tokens that are drawn then depend on the schedule:"
+            " leave it out, or give --temperature 0"
+        )
     wait_passively()
     from engine.engine import StepFailedError
 
