@@ -117,8 +117,8 @@ class RequestTable:
             Span(self._record.token_text(ids[position]), "changed" if position in new else ink)
             for position in positions
         ]
-        where = "" if row.parent is None else f"at {row.at_position} {change_of(self._record, row)} "
-        where += "" if score is None else f"{score:.2f} "
+        where = "" if score is None else f"{score:.2f} "
+        where += "" if row.parent is None else f"at {row.at_position} {change_of(self._record, row)} "
         if not where:
             return _last_cells(spans, self._tail_cells)
         origin = Span(where, "accent")
