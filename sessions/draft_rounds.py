@@ -32,7 +32,8 @@ class Round:
     """One pass of the target and the tokens from `position` on that it gave a request.
 
     Nothing was `verified` where there were no drafts. `total_ns` is the time of the whole step, which other
-    requests may have shared; `alone` says that none did and that nothing was prefilled.
+    requests may have shared; `alone` says that none did and that nothing was prefilled. A `forced` token, with
+    which a fork begins, was given by no pass.
     """
 
     step: int
@@ -42,6 +43,7 @@ class Round:
     verified: Verified | None
     total_ns: int
     alone: bool
+    forced: bool = False
 
     @property
     def stop(self) -> int:
@@ -77,10 +79,12 @@ def _round(session: Session, request: str, branch: int, tokens: Sequence[TokenRo
     verified = (each for each in said if isinstance(each, Verified) and each.request == chooser)
     details = {each.position: each for each in session.details_of_step(step, branch) if each.request == chooser}
     row = session.step_row(step, branch)
+    works = row.works if row is not None else ()
     choices = tuple(_choice(token.token, details.get(token.position)) for token in tokens)
     return Round(
         step, position, choices, next(drafted, None), next(verified, None), row.total_ns if row else 0,
-        row is not None and len(row.works) == 1 and not row.prefill_tokens,
+        alone=row is not None and len(works) == 1 and not row.prefill_tokens,
+        forced=all(work.request != chooser for work in works),
     )  # fmt: skip
 
 

@@ -65,6 +65,9 @@ class Tally:
     greedy: bool
     rounds: list[Round] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
+    methods: set[str] = field(default_factory=set)
+    passes: int = 0
+    verified_passes: int = 0
     drafted: int = 0
     accepted: int = 0
     tokens: int = 0
@@ -78,11 +81,17 @@ class Tally:
 
     def add(self, one: Round) -> None:
         self.rounds.append(one)
+        if one.forced:
+            return
+        self.passes += 1
         self.tokens += len(one.choices)
+        if one.drafted is not None:
+            self.methods.add(one.drafted.method)
         if one.verified is None:
             if one.alone:
                 self._plain_ns.append(one.total_ns)
             return
+        self.verified_passes += 1
         self.drafted += len(one.verified.drafts)
         self.accepted += one.accepted
         self._add_places(one)
@@ -116,14 +125,9 @@ class Tally:
         return tied or choice.token == choice.likeliest
 
     @property
-    def verified_rounds(self) -> int:
-        """How many passes held drafts against the target."""
-        return sum(one.verified is not None for one in self.rounds)
-
-    @property
     def per_forward(self) -> float | None:
         """Tokens for each pass of the target after the prefill, with drafts or without."""
-        return self.tokens / len(self.rounds) if self.rounds else None
+        return self.tokens / self.passes if self.passes else None
 
     @property
     def exactness(self) -> Exactness | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -66,8 +66,8 @@ class VerifyingExecutor(ScriptedExecutor):
 
     def execute(self, job: Job) -> Outcome:
         super().execute(job)
-        logits, at = _logits(job)
-        verifying = Verifying(job, logits, at, lambda *_: Processing(), self._row)
+        logits, of = _logits(job)
+        verifying = Verifying(job, logits, of, lambda *_: Processing(), self._row)
         verifying.run()
         made = verifying.choices
         return Outcome(
@@ -82,19 +82,21 @@ class VerifyingExecutor(ScriptedExecutor):
         )
 
 
-def _logits(job: Job) -> tuple[Floats, list[int]]:
-    """The rows of every choice, those behind its drafts after the first; and where each begins."""
+def _logits(job: Job) -> tuple[Floats, list[range]]:
+    """The rows of every choice, of its newest token and of each draft; and which are whose."""
     rows: list[Floats] = []
-    at: list[int] = []
+    of: list[range] = []
     for choice in job.choices:
-        at.append(len(rows))
         drafts = choice.draft.tokens if choice.draft is not None else ()
+        of.append(range(len(rows), len(rows) + len(drafts) + 1))
         rows += [logits_after([*choice.tokens, *drafts[:count]]) for count in range(len(drafts) + 1)]
-    return (np.stack(rows) if rows else np.empty((0, VOCAB), np.float32)), at
+    return (np.stack(rows) if rows else np.empty((0, VOCAB), np.float32)), of
 
 
-def record_drafted(path: Path, settings: Sequence[SamplingParams] = SETTINGS) -> Engine:
-    """A closed session with a request for each of the settings, one after the other."""
+def record_drafted(
+    path: Path, settings: Sequence[SamplingParams] = SETTINGS, then: Callable[[Engine], object] = Engine.run
+) -> Engine:
+    """A closed session with a request for each of the settings, one after the other; `then` runs each."""
     used = PluginUsed("guesser", "1", "", "tests")
     about = msgspec.structs.replace(header(64, block_size=4, token_budget=64), plugins=(used,))
     writer = writer_on(path, about)
@@ -103,6 +105,7 @@ def record_drafted(path: Path, settings: Sequence[SamplingParams] = SETTINGS) ->
     engine.plugs.drafter = GuardedDrafter("guesser", Guesser())
     for params in settings:
         engine.submit(RequestSpec(tuple(range(10)), params))
+        then(engine)
         engine.run()
     writer.close()
     return engine

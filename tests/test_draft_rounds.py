@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from engine import events as ev
 from engine.acceptance import Target
+from engine.engine import Engine
+from engine.forking import ForkSpec
 from engine.params import SamplingParams
 from sessions.draft_rounds import Choice, Round, rounds_of
 from sessions.draft_tally import Tally, depths
 from sessions.reader import Session
-from tests.drafted import record_drafted
+from tests.drafted import SETTINGS, record_drafted
 from tests.sampled import record_sampled
 
 GREEDY, DRAWN = "1", "2"
@@ -69,10 +71,10 @@ def test_counts_are_those_of_the_bookkeeping(session: Session) -> None:
     assert sum(tally.accepted for tally in tallies) == totals.accepted_tokens
     for tally in tallies:
         assert sum(place.accepted for place in tally.places) == tally.accepted
-        assert tally.places[0].tried == tally.verified_rounds
+        assert tally.places[0].tried == tally.verified_passes
         for before, after in pairwise(tally.places):
             assert after.tried <= before.accepted  # less where a draft ends
-        assert tally.per_forward == tally.tokens / len(tally.rounds)
+        assert tally.per_forward == tally.tokens / tally.passes
 
 
 def test_a_run_without_drafts_has_plain_rounds_and_nothing_to_check(tmp_path: Path) -> None:
@@ -80,7 +82,23 @@ def test_a_run_without_drafts_has_plain_rounds_and_nothing_to_check(tmp_path: Pa
     with Session.open(tmp_path / "plain.wbs") as session:
         tally = tally_of(session, "1")
     assert tally.per_forward == 1.0
-    assert (tally.verified_rounds, tally.exactness, tally.saved) == (0, None, None)
+    assert (tally.verified_passes, tally.exactness, tally.saved) == (0, None, None)
+
+
+def test_the_forced_token_of_a_fork_was_given_by_no_pass(tmp_path: Path) -> None:
+    def fork(engine: Engine) -> None:
+        engine.run(6)
+        engine.fork(ForkSpec("1", at_position=13, token=7))
+
+    record_drafted(tmp_path / "forked.wbs", SETTINGS[1:], fork)
+    with Session.open(tmp_path / "forked.wbs") as session:
+        rounds = [*rounds_of(session, "2", 0, 0)]
+        tally = tally_of(session, "2")
+        assert [one.position for one in rounds if one.forced] == [13]
+        assert [one.stop for one in rounds[:-1]] == [one.position for one in rounds[1:]]
+        assert rounds[0].verified is not None  # its parent's pass
+        assert tally.tokens == len(session.tokens_of("2")) - 10 - 2
+        assert tally.passes == len(rounds) - 1
 
 
 def test_exact_runs_pass_the_check(session: Session) -> None:

@@ -24,6 +24,7 @@ from workbench.views.quant import QuantPart
 from workbench.views.quant_runs import SideBySide, Sides, measuring
 from workbench.views.quant_tables import LayerRows, MethodRows
 from workbench.widgets.spans import plain
+from workbench.widgets.table import LineTable
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 AT = 31  # the flip that led by most
@@ -252,9 +253,10 @@ async def test_enter_on_a_flip_shows_both_models_side_by_side(
             assert found.b.session.path.name.startswith(f"{AT}-")
         assert (tmp_path / "log").read_text() == ";int4=group:32;"
         shown = app.selection
-        app.view.tokens.focus()
+        tokens = app.view.query_one("#compare-tokens", LineTable)
+        tokens.focus()
         await press(pilot, "home", "down", "down")
-        assert app.view.tokens.cursor == 2
+        assert tokens.cursor == 2
         assert app.selection == shown  # what is compared is not of this session
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from engine.params import EngineOptions
 from engine.protocol import RequestText, Resume
+
+ENGINE_WORD: Final = "_engine"
+"""The hidden command that serves an engine; files of plugins may follow it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,4 +47,10 @@ class Live:
 
 Source = Recorded | Live
 
-__all__ = ["Live", "Recorded", "Source"]
+
+def program_of(command: Sequence[str]) -> list[str]:
+    """What starts this program without a screen: the command that starts an engine, up to that word."""
+    return [*command][: command.index(ENGINE_WORD)] if ENGINE_WORD in command else []
+
+
+__all__ = ["ENGINE_WORD", "Live", "Recorded", "Source", "program_of"]

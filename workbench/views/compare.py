@@ -15,6 +15,7 @@ from sessions.errors import SessionError
 from sessions.reader import Session
 from workbench.actions import Action
 from workbench.bench import News, Scene
+from workbench.source import program_of
 from workbench.view import View
 from workbench.views.compare_data import Comparison, Opposite, about, compare_at, kin_of
 from workbench.views.compare_kept import GROWING_S, Kept
@@ -219,8 +220,8 @@ class CompareView(View):
 
     @property
     def command(self) -> list[str]:
-        """What starts this program without a screen: the engine's command without its last word."""
-        return [*self._app.source.command][:-1]
+        """What starts this program without a screen."""
+        return program_of(self._app.source.command)
 
     @property
     def wanted(self) -> Wanted | None:

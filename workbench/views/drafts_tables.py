@@ -197,13 +197,16 @@ def course_of(found: DraftRounds) -> Sequence[RoundSeries]:
     """Tokens of each pass, and the share of drafts that was accepted in the latest rounds."""
     rounds = found.rounds
 
+    def tokens(index: int) -> float:
+        return 0.0 if rounds[index].forced else len(rounds[index].choices)
+
     def rate(index: int) -> float:
         latest = [each for each in rounds[max(0, index - WINDOW + 1) : index + 1] if each.verified is not None]
         drafted = sum(len(each.verified.drafts) for each in latest if each.verified is not None)
         return sum(each.accepted for each in latest) / drafted if drafted else 0.0
 
     return (
-        RoundSeries("tokens", "accent", rounds, 0.0, lambda index: len(rounds[index].choices)),
+        RoundSeries("tokens", "accent", rounds, 0.0, tokens),
         RoundSeries("rate", "good", rounds, 1.0, rate),
     )
 

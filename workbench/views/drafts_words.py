@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from engine.sanitise import display_text
 from engine.wording import plural
 from sessions.draft_tally import FEWEST_PLAIN, Exactness, Saved
 from workbench.views.drafts_data import DraftRounds
@@ -20,24 +21,23 @@ UNLIKELY = 0.001
 def draft_facts(found: DraftRounds) -> list[Line]:
     """Acceptance, tokens per pass, whether the output is what plain decoding would give, and time."""
     tally = found.tally
-    if not tally.verified_rounds:
+    if not tally.verified_passes:
         return [Span(f"Nothing was drafted for request {found.request} up to here.", "dim")]
     return [*_counts(found), _exact(tally.exactness), _time(tally.saved)]
 
 
 def _counts(found: DraftRounds) -> Iterator[Line]:
     tally = found.tally
-    methods = sorted({one.drafted.method for one in tally.rounds if one.drafted is not None})
     assert tally.per_forward is not None
     yield [
         Span(f"request {found.request}  ", "strong"),
-        Span(f"{plural(tally.tokens, 'token')} in {len(tally.rounds):,} passes  "),
+        Span(f"{plural(tally.tokens, 'token')} in {tally.passes:,} passes  "),
         Span(f"{tally.per_forward:.2f} tokens per forward", "accent"),
         Span("" if found.complete else "  reading …", "dim"),
     ]
     yield [
-        Span(f"{', '.join(methods)}  ", "strong"),
-        Span(f"{plural(tally.drafted, 'draft')} in {tally.verified_rounds:,} of the passes  "),
+        Span(f"{display_text(', '.join(sorted(tally.methods)))}  ", "strong"),
+        Span(f"{plural(tally.drafted, 'draft')} in {tally.verified_passes:,} of the passes  "),
         Span(f"{tally.accepted:,} accepted ({tally.accepted / tally.drafted:.0%})", GOOD),
     ]
 

@@ -12,6 +12,7 @@ from engine.quantization_result import LayerError, Measured
 from sessions.quantization_kept import Study, model_folder, read_studies
 from workbench.bench import Scene
 from workbench.program import Program, ProgramError, Told
+from workbench.source import program_of
 from workbench.views.quant_panes import QuantPanes
 from workbench.views.quant_runs import METHODS, SideBySide, Sides, measuring
 from workbench.views.quant_tables import FlipRows, LayerRows
@@ -65,8 +66,8 @@ class QuantPart(QuantPanes):
 
     @property
     def command(self) -> list[str]:
-        """What starts this program without a screen: the engine's command without its last word."""
-        return [*self._app.source.command][:-1]
+        """What starts this program without a screen."""
+        return program_of(self._app.source.command)
 
     @property
     def why_not_run(self) -> str | None:
