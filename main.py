@@ -88,7 +88,7 @@ def run(
     raise typer.Exit(run_live(model, prompt or [], workload, output, force, engine, sampling, look))
 
 
-@app.command("open")
+@app.command("open", cls=WithPlugins)
 def open_(
     session: Session,
     compare: Annotated[
@@ -225,7 +225,7 @@ def kv_cost(
     cost_of_session(session, request or [], model, json)
 
 
-@app.command()
+@app.command(cls=WithPlugins)
 @spread
 def export(
     session: Session,
@@ -314,7 +314,7 @@ def sessions_pack(
     pack(session, output, model, force, json)
 
 
-@sessions_app.command("import")
+@sessions_app.command("import", cls=WithPlugins)
 def sessions_import(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `sessions pack` wrote.")],
     name: Annotated[

@@ -271,8 +271,9 @@ def test_what_it_exports_it_imports_again(tmp_path: Path) -> None:
     assert run("sessions", "show", "bad").code == 2
 
 
-def test_help_tells_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("command", ["run", "record", "chaos", "open", "export", "sessions import"])
+def test_help_tells_its_options(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "400")
-    text = run("record", "--help").out
+    text = run(*command.split(), "--help").out
     assert "stranger: A bit of everything. Options: every (a whole number of at least 1; 4)" in text
     assert "stranger-broken cannot be imported: ZeroDivisionError" in text
