@@ -39,6 +39,8 @@ class Draft:
     computed: int = 0
     recomputed: int = 0
     high: int = 0
+    drafted: int = 0
+    accepted: int = 0
     ending: Ending | None = None
 
     @classmethod
@@ -98,7 +100,7 @@ class Draft:
             wall_ns=clock.wall_ns(first, last), computed_tokens=self.computed,
             recomputed_tokens=self.recomputed, ending=self.ending, adapter=about.params.adapter,
             beams=about.params.beams,
-            went_back=tuple(self.went_back),
+            went_back=tuple(self.went_back), drafted_tokens=self.drafted, accepted_tokens=self.accepted,
         )  # fmt: skip
 
 

@@ -208,6 +208,9 @@ class Life:
     adapter: str = ""
     beams: int = 1
     went_back: tuple[WentBack, ...] = ()
+    drafted_tokens: int = 0
+    """Drafts that were verified, and how many of them became tokens."""
+    accepted_tokens: int = 0
 
     @property
     def waited_steps(self) -> int:

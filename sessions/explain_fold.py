@@ -256,6 +256,11 @@ class Gatherer:
             draft.have(self.state.requests[event.request].computed)
             draft.enter("decode", self._now)
 
+    def _verified(self, event: ev.Verified) -> None:
+        if draft := self._drafts.get(event.request):
+            draft.drafted += len(event.drafts)
+            draft.accepted += sum(each.verdict == "accepted" for each in event.drafts)
+
     def _token(self, event: ev.Token) -> None:
         self._tally.output_tokens += 1
         if draft := self._drafts.get(event.request):
@@ -332,6 +337,7 @@ _AFTER: Final[Mapping[type[ev.Event], _Handler]] = {
     ev.Computed: Gatherer._results,
     ev.Started: Gatherer._started,
     ev.Shared: Gatherer._shared,
+    ev.Verified: Gatherer._verified,
     ev.Token: Gatherer._token,
     ev.Finished: Gatherer._finished,
     ev.StepCommitted: Gatherer._step_committed,

@@ -254,6 +254,8 @@ def _sums(life: Life) -> Iterator[str]:
         count = plural(life.recomputed_tokens, "token") if life.recomputed_tokens else "No token"
         verb = "was" if life.recomputed_tokens <= 1 else "were"
         yield f"{count} {verb} computed {'twice' if interruptions == 1 else 'again'}."
+    if life.drafted_tokens:
+        yield f"It accepted {life.accepted_tokens:,} of {plural(life.drafted_tokens, 'drafted token')}."
     if life.phases:
         yield _took(life)
 

@@ -146,3 +146,15 @@ def test_a_greedy_run_with_drafts_does_not_part_from_one_without(tmp_path: Path)
     ran = run("diff", tmp_path / "plain.wbs", tmp_path / "drafts.wbs")
     assert ran.code == 0, ran.out
     assert "logits equal to the bit at 24" in ran.out
+
+
+def test_explain_says_how_many_drafts_became_tokens(recorded: Path) -> None:
+    verdicts = [
+        each.verdict for event in events_of(recorded) if isinstance(event, ev.Verified) for each in event.drafts
+    ]
+    ran = run("explain", recorded, "--json")
+    assert ran.code == 0, ran.err
+    lives = json.loads(ran.out)["requests"]
+    assert sum(life["drafted_tokens"] for life in lives) == len(verdicts)
+    assert sum(life["accepted_tokens"] for life in lives) == verdicts.count("accepted")
+    assert "drafted tokens" in run("explain", recorded).out
