@@ -23,11 +23,17 @@ class Chosen(NamedTuple):
     logits_hash: int | None = None
     margin: float | None = None
     near_tie: bool = False
+    position: int | None = None
+    """Of a beam's token, of which a search chooses several for one position."""
 
 
 @dataclass(slots=True)
 class Ran:
-    """A finished run: what was chosen for each request, from its first output token on, and what happened."""
+    """A finished run: what was chosen for each request, from its first output token on, and what happened.
+
+    All beams of a search count as the request that it began with: which of them gets which id depends on what
+    else forks meanwhile. What they were continued by comes position after position, best first.
+    """
 
     chosen: dict[str, list[Chosen]] = field(default_factory=dict)
     steps: int = 0
@@ -38,11 +44,17 @@ class Ran:
         self.steps += 1
         self.happened.update(ev.type_of(event) for event in step.plan.events)
         details = {(about.request, about.position): about for about in step.details()}
+        beams: dict[str, str] = {}
         for event in step.results:
-            if isinstance(event, ev.Token):
+            if isinstance(event, ev.BeamsChosen):
+                beams |= {each.request: event.request for each in event.candidates if each.request}
+            elif isinstance(event, ev.Token):
                 about = details.get((event.request, event.position))
                 why = (about.logits_hash, about.margin, about.near_tie) if about else ()
-                self.chosen.setdefault(event.request, []).append(Chosen(event.token, *why))
+                chosen, search = Chosen(event.token, *why), beams.get(event.request)
+                if search is not None:
+                    chosen = chosen._replace(position=event.position)
+                self.chosen.setdefault(search or event.request, []).append(chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +107,13 @@ def partings(plain: Ran, chaos: Ran, log: TokenLog, to_the_bit: bool = False) ->
         pairs = zip_longest(plain.chosen.get(request, ()), chaos.chosen.get(request, ()))
         for index, (before, now) in enumerate(pairs):
             if before is None or now is None or not _same(before, now, to_the_bit):
-                yield Parting(request, log.prompt_tokens_of(request) + index, before, now)
+                yield Parting(request, _position(before, now, log.prompt_tokens_of(request) + index), before, now)
                 break
+
+
+def _position(plain: Chosen | None, chaos: Chosen | None, otherwise: int) -> int:
+    found = (each.position for each in (plain, chaos) if each is not None and each.position is not None)
+    return min(found, default=otherwise)
 
 
 def _same(plain: Chosen, chaos: Chosen, to_the_bit: bool) -> bool:

@@ -413,6 +413,14 @@ def test_a_search_that_can_never_run_is_refused() -> None:
         RequestSpec((1,), SamplingParams(beams=2), n=2)
 
 
+def test_chaos_compares_searches_whatever_ids_their_beams_get(tmp_path: Path) -> None:
+    lines = [{"prompt": text, "max_tokens": 8, "beams": 3} for text in TEXTS]
+    (tmp_path / "w.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    size = ("--block-size", 4, "--kv-blocks", 48, "--json")
+    done = run("chaos", "--workload", tmp_path / "w.jsonl", "--rounds", 3, *size)
+    assert done.code == 0, done.out
+
+
 def test_a_recorded_search_is_replayed_to_the_bit(tmp_path: Path) -> None:
     lines = [
         {"prompt": TEXTS[0], "max_tokens": 10, "beams": 4}, {"prompt": TEXTS[1], "max_tokens": 8},
