@@ -33,6 +33,7 @@ from workbench.body import Body
 from workbench.clock import Clock
 from workbench.commands import COMMANDS
 from workbench.engine_link import EngineLink, Heard, Lost
+from workbench.frame_lines import FrameLines
 from workbench.inspections import Inspections
 from workbench.messageline import MessageLine
 from workbench.oneline import OneLine
@@ -42,7 +43,6 @@ from workbench.stderr import kept_off_screen
 from workbench.talk import Talk
 from workbench.typing_ahead import TypingAhead
 from workbench.view import View
-from workbench.views.registry import VIEWS
 from workbench.widgets.glyphs import GlyphChoice, glyphs_named
 from workbench.widgets.messages import CursorMoved
 from workbench.widgets.palette import THEMES, colours_for
@@ -117,6 +117,7 @@ class WorkbenchApp(App[int]):
         self.desk: Desk | None = None
         self.talk = Talk(self)
         self.typing_ahead = TypingAhead()
+        self.lines = FrameLines(self)
         self.inspections = Inspections(self.talk.look, self._why_no_look)
         self.fatal: pr.Fatal | None = None
         self.searched: dict[str, str] = {}  # what was looked for last, by view
@@ -159,18 +160,18 @@ class WorkbenchApp(App[int]):
 
     def on_mount(self) -> None:
         self._fit(self.size)  # a terminal may tell its size before there is a screen
-        self._paint_frame()
+        self.lines.paint()
         self.set_timer(OPEN_AFTER_S, self._open_source)
 
     def on_resize(self, event: events.Resize) -> None:
-        if self._drawable:
+        if self.drawable:
             self._fit(event.size)
-            self.call_after_refresh(self._paint_frame)
+            self.call_after_refresh(self.lines.paint)
 
     def _fit(self, size: Size) -> None:
         """Leave out what there is no room for."""
-        self._main.set_class(size.width < LEAST_WIDTH or size.height < LEAST_HEIGHT, "-tiny")
-        self._main.set_class(size.height < SHORT_HEIGHT, "-short")
+        self.main_screen.set_class(size.width < LEAST_WIDTH or size.height < LEAST_HEIGHT, "-tiny")
+        self.main_screen.set_class(size.height < SHORT_HEIGHT, "-short")
 
     # -- opening -------------------------------------------------------------------------------------
 
@@ -186,8 +187,10 @@ class WorkbenchApp(App[int]):
         """Say what is being done while the model loads."""
         assert isinstance(self.source, Live)
         name = Span(self.source.model.name, "title")
-        self._main.query_one("#opening", TextPane).set_lines([name, "", Span(f"{self.engine.text} …", "dim")])
-        self._paint_frame()
+        self.main_screen.query_one("#opening", TextPane).set_lines(
+            [name, "", Span(f"{self.engine.text} …", "dim")]
+        )
+        self.lines.paint()
 
     def open_record(self, path: Path) -> None:
         from workbench.desk import Desk
@@ -199,9 +202,9 @@ class WorkbenchApp(App[int]):
             self.fail(pr.Fatal(error=str(error)))
             return
         if self.body.view is None:
-            self._main.query_one("#opening").remove()
+            self.main_screen.query_one("#opening").remove()
             self.body.begin("compare" if getattr(self.source, "compare", None) else None)
-        self._paint_frame()
+        self.lines.paint()
 
     def reopen_record(self, live: Live) -> None:
         """Go on with the copy of the recording that is on the screen, at the branch that begins in it."""
@@ -325,30 +328,30 @@ class WorkbenchApp(App[int]):
             )
 
     def say(self, text: str, *, problem: bool = False) -> None:
-        if self._drawable:
-            self._main.query_one(MessageLine).say(text, problem=problem)
+        if self.drawable:
+            self.main_screen.query_one(MessageLine).say(text, problem=problem)
 
     def hush(self) -> None:
         """What was said last is no longer news."""
-        if self._drawable:
-            self._main.query_one(MessageLine).hush()
+        if self.drawable:
+            self.main_screen.query_one(MessageLine).hush()
 
     # -- views ---------------------------------------------------------------------------------------
 
     @property
-    def _drawable(self) -> bool:
+    def drawable(self) -> bool:
         """Whether there is a screen: there is none any more while the app is left."""
         return not self._leaving and bool(self.screen_stack) and self.screen_stack[0].is_mounted
 
     @property
-    def _main(self) -> Screen[Any]:
+    def main_screen(self) -> Screen[Any]:
         """The screen under all dialogs."""
         return self.screen_stack[0]
 
     @property
     def view(self) -> View | None:
         """The view on the screen."""
-        return self.body.view if self._drawable else None
+        return self.body.view if self.drawable else None
 
     def open_view(self, name: str) -> None:
         if self.desk is not None:
@@ -368,7 +371,7 @@ class WorkbenchApp(App[int]):
         self.note(News.ALL)
 
     def on_view_rearranged(self) -> None:
-        self._paint_frame()
+        self.lines.paint()
 
     # -- painting ------------------------------------------------------------------------------------
 
@@ -394,7 +397,7 @@ class WorkbenchApp(App[int]):
     def _paint(self) -> None:
         self._pending = False
         self._painted = time.monotonic()
-        if self.desk is None or not self._drawable:
+        if self.desk is None or not self.drawable:
             return
         try:
             self._take_in(self.desk)
@@ -403,7 +406,7 @@ class WorkbenchApp(App[int]):
                 self.view.show(self.desk.scene, news)
         except SessionError as error:
             self.say(str(error), problem=True)
-        self._paint_frame()
+        self.lines.paint()
 
     def _take_in(self, desk: Desk) -> None:
         if self._look:
@@ -411,36 +414,6 @@ class WorkbenchApp(App[int]):
             self._news |= desk.look()
         if not desk.read_marks():
             self.call_later(self.note, News.RECORD)
-
-    def _paint_frame(self) -> None:
-        if not self._drawable:
-            return
-        view = self.view
-        tabs = frame.tab_items((*VIEWS, *self.added.views), self.body.open_name, self.size.width)
-        self._line("tabs").show_items(tabs)
-        here = [*self.actions.of_app(), *self.actions.of_view(view)]
-        self._line("footer").show_items(frame.footer_items(here))
-        self._paint_hint()
-        if self.desk is None:
-            self._line("header").show_items(frame.opening_items(self.source, self.engine, self.glyphs))
-            return
-        scene, clock = self.desk.scene, self.desk.clock
-        self._line("header").show_items(frame.header_items(scene))
-        self._line("selection").show_items(frame.selection_items(scene, view.dropped if view else ()))
-        timeline = self._main.query_one(Timeline)
-        timeline.live_word = "LIVE" if isinstance(self.source, Live) else "END"
-        timeline.set_model(self.desk.record.marks, step=clock.step, live=clock.live)
-        timeline.set_flags(self.desk.flags())
-
-    def _paint_hint(self) -> None:
-        desk = self.desk
-        halted = self.engine.stop is not None and desk is not None and desk.clock.live
-        urgent = desk is None or halted or self.engine.state == "gone" or desk.moment.step == 0
-        hint = frame.hint(self.engine, desk.scene if desk else None, self.size.width)
-        self._main.query_one(MessageLine).hint(hint, urgent=urgent)
-
-    def _line(self, name: str) -> OneLine:
-        return self._main.query_one(f"#{name}", OneLine)
 
     # -- actions -------------------------------------------------------------------------------------
 
@@ -454,7 +427,7 @@ class WorkbenchApp(App[int]):
             self.say(whole if len(whole) + 2 <= self.size.width else f"not now: {why}", problem=True)
         else:
             action.run(self)
-            self._paint_frame()
+            self.lines.paint()
 
     def _act_in_view(self, action_id: str) -> None:
         owner = self.actions.owner(action_id)
@@ -506,11 +479,11 @@ class WorkbenchApp(App[int]):
                 self.say(str(error), problem=True)
 
     def on_heard(self, message: Heard) -> None:
-        if self._drawable:
+        if self.drawable:
             self.talk.heard(message)
 
     def on_lost(self, message: Lost) -> None:
-        if self._drawable:
+        if self.drawable:
             self.talk.lost(message)
 
 
