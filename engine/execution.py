@@ -175,11 +175,11 @@ class Processing:
 
 @dataclass(frozen=True, slots=True)
 class Weighing:
-    """What rows `start` to `stop` of `request` attended to: as `events.Weighed` says it."""
+    """What `rows` rows of `request` from `start` on attended to: as `events.Weighed` says it."""
 
     request: str
     start: int
-    stop: int
+    rows: int
     indexes: tuple[int, ...]
     weights: tuple[float, ...]
 

@@ -84,4 +84,4 @@ class Weigher:
         of_block = torch.zeros(len(blocks), dtype=torch.float64)
         of_block.index_add_(0, torch.arange(span.end) // size, part.sums)
         weights = tuple(round(weight, DIGITS) for weight in of_block[list(kept)].tolist())
-        return Weighing(span.request, part.positions.start, part.positions.stop, kept, weights)
+        return Weighing(span.request, part.positions.start, len(part.positions), kept, weights)

@@ -134,14 +134,13 @@ def test_the_kept_set_of_h2o_is_that_of_the_attention_itself(size: int) -> None:
     _, attention = under_mask(tokens, drops, size)
     weighed = [event for event in said if isinstance(event, ev.Weighed)]
     dropped = {event.position: event for event in said if isinstance(event, ev.Dropped)}
-    kept: set[int] = set()
     for event in weighed:
-        of_block = attention[event.start : event.stop].sum(0)
+        of_block = attention[event.start : event.start + event.rows].sum(0)
         for index, weight in zip(event.indexes, event.weights, strict=True):
             assert weight == pytest.approx(float(of_block[index * size : (index + 1) * size].sum()), abs=1e-3)
-        kept |= set(range((event.stop - 1) // size + 1)) - set(drops)
-        gone = choose_gone(attention, event.stop, size, heavy, recent, drops)
-        assert gone == set(dropped[event.stop].indexes if event.stop in dropped else ())
+        computed = event.start + event.rows
+        gone = choose_gone(attention, computed, size, heavy, recent, drops)
+        assert gone == set(dropped[computed].indexes if computed in dropped else ())
 
 
 def choose_gone(

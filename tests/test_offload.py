@@ -15,6 +15,7 @@ from engine.kv.pool import KVPool
 from engine.load import limits_of
 from engine.params import EngineOptions
 from engine.plugs import Plugs
+from engine.state import State
 from plugins.loading import load_plugins, plugs_of
 from plugins.offload import DamagedFileError, HostFiles, OffloadOptions
 from plugins.quantization.kv_pool import QuantizedKVPool
@@ -153,3 +154,29 @@ def test_a_recorded_run_replays(tmp_path: Path) -> None:
         assert session.state_at(session.last_step()).totals.loaded_blocks > 0
     assert run("replay", path).code == 0
     assert "whole cache" not in run("sessions", "show", path).out
+
+
+def test_a_redacted_run_folds_to_the_same_blocks(tmp_path: Path) -> None:
+    """With drops and host files; hashes, which texts could be tried against, are numbers."""
+    path, workload = tmp_path / "run.wbs", tmp_path / "work.jsonl"
+    texts = ["import os, sys, json, re, abc, ast, csv", "class A: def f(self): return 3 + self.b * self.c"]
+    lines = [f'{{"prompt": "{text}", "max_tokens": 8, "arrival_step": {at * 10}}}' for at, text in
+             enumerate([*texts, texts[0], texts[1]])]  # fmt: skip
+    workload.write_text("\n".join(lines))
+    ran = run("record", "--workload", workload, "--block-size", 4, "--kv-blocks", 6, "--plugin", "offload",
+              "--plugin", "sinks=window:16,sinks:4", "-o", path)  # fmt: skip
+    assert ran.code == 0, ran.err
+    copy = tmp_path / "copy.jsonl"
+    assert run("export", path, "--to", "jsonl", "--redact", "-o", copy).code == 0
+    with Session.open(path) as session:
+        state, header = session.state_at(session.last_step()), session.header
+    assert state.totals.dropped_tokens
+    assert state.totals.offloaded_blocks
+    folded = State.at_start(header.num_blocks, header.options)
+    events = [ev.decode(line) for line in copy.read_bytes().splitlines()[1:]]
+    folded.apply_all(events)
+    assert folded.blocks.fill == state.blocks.fill
+    assert folded.blocks.ref_count == state.blocks.ref_count
+    assert len(folded.offloaded) == len(state.offloaded)
+    hashes = {hash_ for event in events if isinstance(event, ev.Offloaded) for hash_ in event.hashes}
+    assert hashes.isdisjoint(state.offloaded)

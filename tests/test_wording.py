@@ -152,8 +152,8 @@ EVENTS = {
     ev.KeptPrivate(request="2", index=0, block=12, hash=1, twin=7, **AT): (
         "request 2 keeps full block 12 to itself: block 7 in the tree holds the same tokens"
     ),
-    ev.Weighed(request="2", start=63, stop=64, indexes=(0, 2), weights=(9.25, 14.5), **AT): (
-        "attention of the row at position 63 of request 2 to its 2 blocks: 23.75 over all layers and heads"
+    ev.Weighed(request="2", start=63, rows=1, indexes=(0, 2), weights=(9.25, 14.5), **AT): (
+        "attention of row 63 of request 2 to its 2 blocks: 23.75 over all layers and heads"
     ),
     ev.Dropped(
         request="2", indexes=(1, 2), blocks=(14, 9), tokens=32, position=64, policy="sinks",

@@ -7,14 +7,14 @@ from engine.reasons import DropReason
 
 
 class Weighed(Event, frozen=True):
-    """What the rows of `request` from position `start` to `stop` attended to, for a policy that wants it.
+    """What `rows` rows of `request`, from position `start` on, attended to, for a policy that wants it.
 
     `weights` are sums over those rows, all layers and all heads, one for each block at table `indexes`.
     """
 
     request: str
     start: int
-    stop: int
+    rows: int
     indexes: tuple[int, ...]
     weights: tuple[float, ...]
 

@@ -15,11 +15,8 @@ OUTPUT_MAY_DIFFER: Final = "output may differ from that with the whole cache"
 
 
 def _weighed(event: ev.Weighed, _text: TokenText) -> str:
-    rows = (
-        f"the row at position {event.start}"
-        if event.stop == event.start + 1
-        else (f"the rows at positions {event.start}–{event.stop - 1}")
-    )
+    last = event.start + event.rows - 1
+    rows = f"row {last}" if event.rows == 1 else f"rows {event.start} to {last}"
     total = f"{sum(event.weights):.4g} over all layers and heads"
     return f"attention of {rows} of request {event.request} to its {plural(len(event.indexes), 'block')}: {total}"
 

@@ -101,6 +101,15 @@ class EventRedactor:
     def _kept_private(self, fields: Fields, hidden: Fields) -> None:
         hidden["hash"] = self._hash(fields["hash"])
 
+    def _hosted(self, fields: Fields, hidden: Fields) -> None:
+        for name in ("hashes", "forgotten"):
+            if name in fields:
+                hidden[name] = [self._hash(each) for each in fields[name]]
+
+    def _lost(self, fields: Fields, hidden: Fields) -> None:
+        """What was wrong with a file may name it."""
+        hidden |= {"hash": self._hash(fields["hash"]), "why": ""}
+
     def _begin(self, fields: Fields, path: Path) -> Path:
         self.paths[fields["branch"], fields["request"]] = path
         return path
@@ -125,4 +134,7 @@ _CHANGES: Final[dict[str, Callable[[EventRedactor, Fields, Fields], None]]] = {
     "logits_changed": EventRedactor._logits_changed,
     "cached": EventRedactor._cached,
     "kept_private": EventRedactor._kept_private,
+    "offloaded": EventRedactor._hosted,
+    "loaded": EventRedactor._hosted,
+    "offload_lost": EventRedactor._lost,
 }

@@ -19,9 +19,11 @@ KEPT: Final = frozenset(
         "recompute_tokens", "batch", "budget", "parent", "created", "child", "at", "twin", "position", "draw",
         "detail", "output_tokens", "need", "limit", "started_ns", "plan_ns", "forward_ns", "sample_ns",
         "commit_ns", "ended", "at_position", "prompt_tokens", "changed",
+        "indexes", "start", "rows", "weights",
         "intervened", "plugin", "hook", "why", "eviction", "recomputed_tokens", "replayed_steps",
         # reasons
         "code", "used", "free", "evictable", "running", "victim", "block_size", "evicted_step", "others",
+        "sinks", "window", "scores", "kept",
         # sampling settings
         "max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty",
         "frequency_penalty", "seed", "ignore_eos",
