@@ -84,7 +84,7 @@ class DraftsPart(DraftPanes):
         if not found.rounds:
             self.ledger.set_model(None)
             return
-        position = self._position(scene, found)
+        position = shown_position(scene, found)
         index = found.round_at(position)
         assert index is not None
         lanes = self.lanes.model
@@ -92,15 +92,6 @@ class DraftsPart(DraftPanes):
         self.lanes.show_cursor(position - lanes.first)
         self.course.show_cursor(index)
         self.show_round(found.rounds[index], position, scene)
-
-    def _position(self, scene: Scene, found: DraftRounds) -> int:
-        """The selected position as far as it has a round, else the first of the newest drafts."""
-        first, stop = found.rounds[0].position, found.stop_position
-        at = scene.selection.position
-        if at is not None and first <= at < stop:
-            return at
-        newest = next((one for one in reversed(found.rounds) if one.verified is not None), found.rounds[-1])
-        return newest.position
 
     # Moving
 
@@ -147,22 +138,34 @@ class DraftsPart(DraftPanes):
                 return f"{wanted!r} at position {lanes.first + index}"
         return f"there is no token with {wanted!r}"
 
-    # Without a screen
 
-    def plain(self, width: int) -> str:
-        """What is shown of drafts, as text."""
-        if self.found is None:
-            return "No request is selected."
-        lines = [
-            astext.heading("speculative decoding", width),
-            *astext.paragraphs(draft_facts(self.found), width),
-        ]
-        if self.found.tally.places:
-            lines.append(astext.heading("acceptance by place in the draft", width))
-            lines += astext.table(PlaceRows(self.found.tally.places), width)
-        if isinstance(rows := self.ledger.model, LedgerRows):
-            lines += [astext.heading(f"pass of step {rows.round.step:,}", width), *astext.table(rows, width)]
-        return "\n".join(lines)
+def drafts_text(scene: Scene, width: int) -> str:
+    """The drafts of the selected request as text: what they came to, and the pass behind the selected token."""
+    request = scene.selection.request
+    if request is None or scene.record.request(request) is None:
+        return "No request is selected."
+    found = DraftRounds(scene.record.session, request, scene.record.branch)
+    found.read(scene.record.session)
+    lines = [astext.heading("speculative decoding", width), *astext.paragraphs(draft_facts(found), width)]
+    if found.tally.places:
+        lines.append(astext.heading("acceptance by place in the draft", width))
+        lines += astext.table(PlaceRows(found.tally.places), width)
+    index = None if not found.rounds else found.round_at(shown_position(scene, found))
+    if index is not None and found.rounds[index].verified is not None:
+        one = found.rounds[index]
+        lines.append(astext.heading(f"pass of step {one.step:,}", width))
+        lines += astext.table(LedgerRows(one, scene.record.token_text), width)
+    return "\n".join(lines)
 
 
-__all__ = ["DraftsPart"]
+def shown_position(scene: Scene, found: DraftRounds) -> int:
+    """The selected position as far as it has a round, else the first of the newest drafts."""
+    first, stop = found.rounds[0].position, found.stop_position
+    at = scene.selection.position
+    if at is not None and first <= at < stop:
+        return at
+    newest = next((one for one in reversed(found.rounds) if one.verified is not None), found.rounds[-1])
+    return newest.position
+
+
+__all__ = ["DraftsPart", "drafts_text"]

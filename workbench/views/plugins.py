@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container
 
+from sessions.quantization_kept import model_folder, read_studies
 from workbench.actions import Action
 from workbench.bench import News, Scene
 from workbench.oneline import Item, OneLine
 from workbench.view import View
 from workbench.views import drafts_layout, quant_layout
-from workbench.views.drafts import DraftsPart
+from workbench.views.drafts import DraftsPart, drafts_text
 from workbench.views.drafts_data import has_drafts
-from workbench.views.plugins_run import RunPart
+from workbench.views.plugins_run import RunPart, plugins_text
 from workbench.views.quant import QuantPart
 from workbench.views.quant_plain import quant_text
 from workbench.widgets.pane import LinePane
 from workbench.widgets.spans import Span
+
+if TYPE_CHECKING:
+    from workbench.app import WorkbenchApp
 
 Face = Literal[drafts_layout.Face, quant_layout.Face, "plugins"]
 DRAFTS: Sequence[Face] = get_args(drafts_layout.Face)
@@ -193,11 +197,12 @@ class PluginsView(View):
     # Without a screen
 
     def text(self, scene: Scene, width: int) -> str:
-        if self.face in DRAFTS:
-            return self.drafts.plain(width)
-        if self.face in QUANT:
-            return quant_text(self.quant.studies, scene.glyphs, width)
-        return self.run_part.plain(scene, width)
+        """All three, whichever is on the screen."""
+        about = scene.record.about
+        studies = read_studies(model_folder(about.config_sha256, about.weights_sha256))
+        pages = cast("WorkbenchApp", self.app).added.pages if self.is_attached else ()
+        drafts = [drafts_text(scene, width)] if has_drafts(scene) else []
+        return "\n".join([*drafts, quant_text(studies, scene.glyphs, width), plugins_text(scene, pages, width)])
 
 
 __all__ = ["PluginsView"]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from workbench.app import WorkbenchApp
 
 NO_PLUGINS = (
-    "This run had no plugins, and none is on on this screen.\n"
+    "This run had no plugins, and this screen has none.\n"
     "record --plugin NAME, or workbench --plugin NAME, brings one; workbench plugins ls names them."
 )
 _DEEDS = {"logits_changed": "changed logits", "drafted": "drafted", "dropped": "dropped blocks"}
@@ -160,19 +160,22 @@ class RunPart(Container):
         if isinstance(rows := self.list.model, PluginRows):
             self._fill_page(self._app.scene, rows)
 
-    # Without a screen
 
-    def plain(self, scene: Scene, width: int) -> str:
-        """What is shown of plugins, as text."""
-        rows = PluginRows(scene.record.about.plugins, self._app.added.pages, self.deeds)
-        lines = [astext.heading("plugins of this run", width)]
-        if not len(rows):
-            return "\n".join([*lines, *astext.paragraphs(NO_PLUGINS.splitlines(), width)])
-        lines += astext.table(rows, width)
-        for index in range(len(rows)):
-            lines += [astext.heading(rows.name(index), width)]
-            lines += astext.facts(page_of(scene, rows, index, self.deeds), width)
-        return "\n".join(lines)
+def plugins_text(scene: Scene, pages: Sequence[AddedPage], width: int) -> str:
+    """The run's plugins as text, with what they did in the first part of a long run."""
+    deeds = Deeds()
+    complete = deeds.scan(scene.record.session)
+    rows = PluginRows(scene.record.about.plugins, pages, deeds)
+    lines = [astext.heading("plugins of this run", width)]
+    if not len(rows):
+        return "\n".join([*lines, *astext.paragraphs(NO_PLUGINS.splitlines(), width)])
+    if not complete:
+        lines += astext.paragraphs([f"counted in the first {deeds.scanned:,} events"], width)
+    lines += astext.table(rows, width)
+    for index in range(len(rows)):
+        lines += [astext.heading(display_text(rows.name(index)), width)]
+        lines += astext.facts(page_of(scene, rows, index, deeds), width)
+    return "\n".join(lines)
 
 
 def page_of(scene: Scene, rows: PluginRows, index: int, deeds: Deeds) -> list[Fact]:
@@ -203,4 +206,4 @@ def _in_step(scene: Scene, name: str) -> Iterator[Fact]:
             yield Fact(f"step {scene.moment.step:,}", sentence(row.event, text))
 
 
-__all__ = ["NO_PLUGINS", "PluginRows", "RunPart", "page_of"]
+__all__ = ["NO_PLUGINS", "PluginRows", "RunPart", "page_of", "plugins_text"]

@@ -26,14 +26,14 @@ NOTHING = "Nothing has been measured of this model yet: workbench compare-quant 
 def quant_text(studies: Sequence[Study], glyphs: Glyphs, width: int) -> str:
     """Every method on every text."""
     if not studies:
-        return NOTHING
+        return "\n".join(astext.paragraphs([NOTHING], width))
     return "\n".join(line for study in studies for line in _study(study, glyphs, width))
 
 
 def _study(study: Study, glyphs: Glyphs, width: int) -> Iterator[str]:
     yield astext.heading(f"{display_text(study.text.name)}, {predictions(study):,} predictions", width)
     yield from astext.table(MethodRows(study.methods, glyphs), width)
-    yield as_it_is(study.methods[0].baseline)
+    yield from astext.paragraphs([as_it_is(study.methods[0].baseline)], width)
     for measured in study.methods:
         yield from _method(measured, width)
     yield astext.heading("channels of activations that stand out", width)
