@@ -145,6 +145,10 @@ def _why_not_chosen(side: Side, request: str, position: int) -> str | None:
 def _with_reference(a: Side, order: DiffOrder) -> DiffResult:
     if order.reference != REFERENCE:
         raise CommandError(f"--reference is {order.reference!r}: only transformers is known")
+    if adapters := ", ".join(used.name for used in a.session.header.adapters):
+        raise CommandError(
+            f"{order.a} ran with adapters ({adapters}), and the reference has none: compare it with a run without"
+        )
     wait_passively()
     from workbench.cli.diff_reference import Transformers
 

@@ -69,6 +69,8 @@ def rework_choice(
 
     about = record.request(request)
     assert about is not None
+    if tried.beams > 1 and tried != about.sampling:
+        return "a beam search chose it: what it goes on with depends on the rows of all its beams"
     values = np.frombuffer(logits, "<f4")
     rows = SamplerRows(record.about.options.seed, len(values))
     ids = record.token_ids(request)[:position]
