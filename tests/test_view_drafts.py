@@ -10,9 +10,11 @@ import pytest
 from textual.pilot import Pilot
 
 from engine import events as ev
+from engine.engine import Engine
+from engine.plug_guard import PluginFailedError
 from sessions.plugin_deeds import Deeds
 from sessions.reader import Session
-from tests.drafted import record_drafted
+from tests.drafted import SETTINGS, record_drafted
 from tests.recorded import record_demo
 from tests.screens import check_frame, press, screen_text, settle, view_text, workbench_on
 from workbench.app import WorkbenchApp
@@ -203,3 +205,22 @@ def test_deeds_are_counted_in_parts_and_failures_named(tmp_path: Path, monkeypat
     assert parts == whole
     assert set(whole.of("guesser")) == {"drafted"}
     assert whole.disabled == {}
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_a_plugin_that_failed_is_told_with_its_line(tmp_path: Path, size: tuple[int, int]) -> None:
+    def fail(engine: Engine) -> None:
+        engine.run(5)
+        engine.disable_plugin(PluginFailedError("guesser", "propose_drafts", "raised", "raised ValueError: no"))
+
+    record_drafted(tmp_path / "run.wbs", SETTINGS[1:], fail)
+    async with workbench_on(tmp_path / "run.wbs", size) as (app, pilot):
+        await press(pilot, "8")
+        app.act("plugins.plugins")
+        await settle(pilot)
+        await app.workers.wait_for_complete()
+        await settle(pilot)
+        shown = " ".join(view_text(app).split())
+        assert "disabled in step 5" in shown
+        assert "propose_drafts raised ValueError: no" in shown
+        check_frame(view_text(app), f"views/plugins-run-{size[0]}x{size[1]}")

@@ -76,10 +76,10 @@ class LedgerRows(Rows):
 
     @property
     def columns(self) -> Sequence[Column]:
-        follows = (Column("depth", 5, "right"),) if self._tree else ()
+        follows = (Column("at", 2, "right"),) if self._tree else ()
         return (
-            *follows, Column("draft", least=8), Column("q", 6, "right"), Column("p", 6, "right"),
-            Column("p/q", 6, "right"), Column("draw", 6, "right"), Column("verdict", 9),
+            *follows, Column("draft", least=6), Column("q", 6, "right"), Column("p", 6, "right"),
+            Column("p/q", 6, "right", priority=1), Column("draw", 6, "right"), Column("verdict", 8),
         )  # fmt: skip
 
     def __len__(self) -> int:
