@@ -104,15 +104,16 @@ class Batch:
     def _make_reads(self, window: int | None, dtype: torch.dtype) -> Iterator[Read]:
         decodes: dict[tuple[int, bool], list[int]] = {}
         for index, span in enumerate(self.spans):
-            if span.tokens > 1 or span.slots:
+            if span.tokens > 1:
                 read = thinned_read if span.dropped else prefill_read
                 yield read(span, self.rows(index), self.block_size, window, dtype)
             else:
-                decodes.setdefault((_size_class(span, window), bool(span.dropped)), []).append(index)
-        for (_, thinned), group in decodes.items():
+                scattered = bool(span.dropped or span.slots)
+                decodes.setdefault((_size_class(span, window), scattered), []).append(index)
+        for (_, scattered), group in decodes.items():
             everything = len(group) == len(self.spans)
             rows = slice(None) if everything else torch.tensor([self.first_rows[index] for index in group])
-            read_all = thinned_decode_read if thinned else decode_read
+            read_all = thinned_decode_read if scattered else decode_read
             yield read_all([self.spans[index] for index in group], rows, self.block_size, window, dtype)
 
 

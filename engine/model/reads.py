@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.kv.holes import BEYOND
 from engine.model.span import Span, block_slots, span_slots
 
 
@@ -56,7 +57,7 @@ def decode_read(
 def thinned_decode_read(
     spans: Sequence[Span], rows: Tensor | slice, block_size: int, window: int | None, dtype: torch.dtype
 ) -> Read:
-    """One read for spans of one token each that lost blocks: only what is left of each is gathered."""
+    """One read for spans of one token each that lost blocks, or whose slots no table has: nothing else is read."""
     left = [span_slots(span, block_size)[_left(span, block_size, window)[0]] for span in spans]
     counts = torch.tensor([len(slots) for slots in left])
     most = int(counts.max())
@@ -78,7 +79,8 @@ def _left(span: Span, block_size: int, window: int | None) -> tuple[Tensor, Tens
     """The positions that some row of the span reads, and for each the first row that does not any more."""
     keys = torch.arange(span.first_read(window), span.end)
     blind = span.blind_from(keys, block_size)
-    assert blind is not None
+    if blind is None:
+        return keys, torch.full_like(keys, BEYOND)
     left = blind > span.start
     return keys[left], blind[left]
 
