@@ -431,3 +431,39 @@ def test_a_recorded_search_is_replayed_to_the_bit(tmp_path: Path) -> None:
     done = run("record", "--workload", tmp_path / "w.jsonl", "-o", session, "--block-size", 4, "--kv-blocks", 40)
     assert done.code == 0
     assert json.loads(run("replay", session, "--json").out)["identical"] is True
+
+
+def test_a_redacted_search_opens_without_its_text_and_says_its_scores(tmp_path: Path) -> None:
+    line = {"prompt": TEXTS[0], "max_tokens": 6, "beams": 3, "salt": "somebody"}
+    (tmp_path / "w.jsonl").write_text(json.dumps(line))
+    session = tmp_path / "s.wbs"
+    assert run("record", "--workload", tmp_path / "w.jsonl", "-o", session).code == 0
+
+    assert run("export", session, "--to", "jsonl", "--redact", "-o", tmp_path / "e.jsonl").code == 0
+
+    text = (tmp_path / "e.jsonl").read_text()
+    said = [json.loads(each) for each in text.splitlines()]
+    assert "somebody" not in text
+    chosen = [each for each in said if each["type"] == "beams_chosen"]
+    assert {candidate[1] for each in chosen for candidate in each["candidates"]} == {0}
+    (end,) = (each for each in said if each["type"] == "beams_ended")
+    assert len(end["best"]) == 3
+    assert all(ev.decode(each) for each in text.splitlines()[1:])
+
+
+def test_a_simulation_of_a_search_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "w.jsonl").write_text(json.dumps({"prompt": TEXTS[0], "max_tokens": 4, "beams": 2}))
+    assert run("record", "--workload", tmp_path / "w.jsonl", "-o", tmp_path / "s.wbs").code == 0
+    done = run("explain", tmp_path / "s.wbs", "--what-if", "block-size=8")
+    assert done.code == 2
+    assert "this record has a beam search" in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_record_tells_what_each_search_found(tmp_path: Path) -> None:
+    (tmp_path / "w.jsonl").write_text(json.dumps({"prompt": TEXTS[0], "max_tokens": 6, "beams": 3}))
+    done = json.loads(run("record", "--workload", tmp_path / "w.jsonl", "-o", tmp_path / "s.wbs", "--json").out)
+    (told,) = done["searches"]
+    outputs = {each["id"]: each["output_ids"] for each in done["requests"] if not each.get("dropped")}
+    expected = run_search(bundled_engine(64), search(prompt(TEXTS[0]), 3, 6))
+    same([(outputs[each["id"]], each["score"]) for each in told["best"]], expected)

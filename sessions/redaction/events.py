@@ -91,6 +91,10 @@ class EventRedactor:
             hidden["residual"] = fields["residual"] | {"token": 0, "ids": [], "probs": []}
         hidden["bonus"] = None if fields["bonus"] is None else 0
 
+    def _beams_chosen(self, fields: Fields, hidden: Fields) -> None:
+        """The scores stay; `token` of each beam that goes on follows."""
+        hidden["candidates"] = [[parent, 0, *rest] for parent, _token, *rest in fields["candidates"]]
+
     def _logits_changed(self, _fields: Fields, hidden: Fields) -> None:
         """Which tokens a plugin favours is text as well."""
         hidden["change"] = {}
@@ -131,6 +135,7 @@ _CHANGES: Final[dict[str, Callable[[EventRedactor, Fields, Fields], None]]] = {
     "branched": EventRedactor._branched,
     "drafted": EventRedactor._drafted,
     "verified": EventRedactor._verified,
+    "beams_chosen": EventRedactor._beams_chosen,
     "logits_changed": EventRedactor._logits_changed,
     "cached": EventRedactor._cached,
     "kept_private": EventRedactor._kept_private,

@@ -26,7 +26,9 @@ KEPT: Final = frozenset(
         "sinks", "window", "scores", "kept",
         # sampling settings
         "max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty",
-        "frequency_penalty", "seed", "ignore_eos",
+        "frequency_penalty", "seed", "ignore_eos", "beams", "length_penalty", "early_stopping",
+        # adapters by name; which beams there are, and their scores
+        "adapter", "search", "hypotheses", "best",
     }
 )  # fmt: skip
 OBJECTS: Final = frozenset({"reason", "end", "params"})

@@ -18,7 +18,7 @@ from sessions.errors import SessionError
 from sessions.header import Header, read_header
 from sessions.records import pack_ids, unpack_ids
 from sessions.redaction.events import EventRedactor
-from sessions.redaction.hiding import hide, marks
+from sessions.redaction.hiding import MARK, hide, marks
 from sessions.vocabulary import REDACTED, vocabulary_of
 
 REDACTED_NAME: Final = "redacted"
@@ -190,9 +190,14 @@ def _json(value: object) -> str:
 
 
 def _rewrite_header(connection: sqlite3.Connection) -> None:
-    """The path says where somebody works; the model's name and hashes stay."""
+    """Paths say where somebody works; the model's name, those of adapters, and hashes stay."""
     header: Header = read_header(connection)
-    fields: dict[str, object] = {"model_path": marks(header.model_path), "eos_ids": []}
+    adapters = [msgspec.structs.replace(each, folder=MARK) for each in header.adapters]
+    named = tuple(f"{each.name}={MARK}" for each in adapters)
+    fields: dict[str, object] = {
+        "model_path": marks(header.model_path), "eos_ids": [], "adapters": adapters,
+        "options": msgspec.structs.replace(header.options, adapters=named),
+    }  # fmt: skip
     rows = [(_json(value), name) for name, value in fields.items()]
     connection.executemany("UPDATE header SET value = ? WHERE name = ?", rows)
     kept = ", ".join(f"'{name}'" for name in Header.__struct_fields__)
