@@ -57,7 +57,7 @@ def decode_read(
 def thinned_decode_read(
     spans: Sequence[Span], rows: Tensor | slice, block_size: int, window: int | None, dtype: torch.dtype
 ) -> Read:
-    """One read for spans of one token each that lost blocks, or whose slots no table has: nothing else is read."""
+    """One read for spans of one token each that lost blocks, or whose slots no table has."""
     left = [span_slots(span, block_size)[_left(span, block_size, window)[0]] for span in spans]
     counts = torch.tensor([len(slots) for slots in left])
     most = int(counts.max())
