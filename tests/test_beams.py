@@ -29,6 +29,7 @@ from tests.bundled import FOLDER, bundled_engine
 from tests.commands import run
 from tests.scripted import VOCAB, expected_output, next_logits, scripted_engine, slot_value, spec
 from tests.test_bookkeeping import Recorded
+from workbench.views.holders import holders, named
 
 TEXTS = ("def read(path):\n    return", "import os\n", "class A:\n    pass\n\n")
 NEAR = 1e-4
@@ -467,3 +468,17 @@ def test_record_tells_what_each_search_found(tmp_path: Path) -> None:
     outputs = {each["id"]: each["output_ids"] for each in done["requests"] if not each.get("dropped")}
     expected = run_search(bundled_engine(64), search(prompt(TEXTS[0]), 3, 6))
     same([(outputs[each["id"]], each["score"]) for each in told["best"]], expected)
+
+
+def test_beams_are_named_with_their_scores_where_blocks_are_shown() -> None:
+    engine = bundled_engine(64, block_size=4)
+    (request,) = engine.submit(search(prompt(TEXTS[0]), 3))
+    (other,) = engine.submit(RequestSpec((5, 6, 7), SamplingParams(max_tokens=9)))
+    assert named(engine.state, [request, other]) == [request, other], "nothing was chosen yet"
+    for _ in range(3):
+        engine.step()
+    beams = engine.state.beams_of(request)
+    first = beams[0].table[0]
+    assert holders(engine.state, first) == [beam.id for beam in beams]
+    scored = [f"{beam.id} ({beam.score:.2f})" for beam in beams]
+    assert named(engine.state, [*holders(engine.state, first), other]) == [*scored, other]
