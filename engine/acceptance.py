@@ -124,7 +124,9 @@ def _resample(checked: Checked, target: Target, probs: Probs, mass: float, row: 
     """Draw from what the rejected drafts left of the target's distribution, in order of token id."""
     draw = uniform(row.seed, row.sample_index, row.position, "residual")
     token, low, high = locate(probs, draw)
-    shown = np.argsort(-probs, kind="stable")[:SHOWN_CANDIDATES]
+    most = min(SHOWN_CANDIDATES, len(probs))
+    shown = np.argpartition(-probs, most - 1)[:most]
+    shown = shown[np.lexsort((shown, -probs[shown]))]
     shown = shown[probs[shown] > 0]
     ids, values = tuple(shown.tolist()), tuple(probs[shown].tolist())
     checked.residual = Residual(token, draw, low, high, mass, ids, values)

@@ -13,6 +13,7 @@ from engine.drafts import DraftRequest
 from engine.events import Spread
 from engine.history import TokenHistory
 from engine.model.span import Span
+from engine.ranking import heads
 from engine.sampling import SamplerRow, transform
 from plugins.speculative.drawing import draw
 
@@ -105,7 +106,7 @@ class GoingComb(Going):
 
     def take(self, raw: Floats) -> None:
         scores = self.scores(raw)
-        likeliest = np.argsort(-scores, kind="stable")[: self.width].tolist()
+        likeliest = heads(scores[None], self.width)[0].tolist()
         self.beside.append(likeliest[1:])
         self.keep(likeliest[0])
 
