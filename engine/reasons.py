@@ -205,6 +205,7 @@ FinishDetail = Literal[
     "max_tokens",
     "context",
     "kv_full",
+    "not_resumable",
     "aborted",
     "does_not_fit",
     "step_failed",

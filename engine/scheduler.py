@@ -21,7 +21,7 @@ from itertools import chain, groupby, islice
 from engine import events as ev
 from engine.admission import MOST_COMPARED, Waits, policy_named
 from engine.drafting import NO_DRAFTS, DraftedBy, Drafts
-from engine.kv.holes import HOLE
+from engine.kv.holes import HOLE, held
 from engine.kv.host import HostPlan
 from engine.kv.prefix import Match, match, no_cache
 from engine.kv.radix import chain_hashes
@@ -234,12 +234,13 @@ class Planning(Together):
         return self._scheduler.hashes_of(request, self._state.blocks.block_size)
 
     def _finish_full(self, request: Request) -> None:
-        """The request has filled the whole pool: it could not go on even if it were alone."""
+        """The request has filled the whole pool, or would, computed anew: it could not go on even alone."""
+        filled = request.id in self._running and not request.dropped
         self._emit(
             ev.Finished,
             request=request.id,
             reason="length",
-            detail="kv_full",
+            detail="kv_full" if filled else "not_resumable",
             output_tokens=request.output_tokens,
             need=blocks_for(request.num_tokens, self._state.blocks.block_size),
             limit=self._state.blocks.num_blocks,
@@ -363,6 +364,10 @@ class Planning(Together):
         if tokens == 0 < pending:
             return self._budget_spent(pending)
         own = blocks_for(request.num_tokens, size) - start.tokens // size
+        if own + len(held(start.blocks[: start.tokens // size])) > self._state.blocks.num_blocks:
+            self._considered.add(request.id)
+            self._finish_full(request)
+            return None
         need = own + copies_for(request.num_tokens, samples, size)
         room = self._overlay.find(need, start.blocks)
         if isinstance(room, Short):

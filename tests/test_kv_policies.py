@@ -157,6 +157,23 @@ def test_a_pool_of_the_promised_size_carries_a_long_text() -> None:
     assert engine.state.totals.preemptions == 0
 
 
+def test_a_thinned_request_that_is_longer_than_the_pool_ends_when_it_loses_its_blocks() -> None:
+    """It could only come back whole; whoever waits behind it does not wait for ever."""
+    engine = with_policy(scripted_engine(8, block_size=4), policy_of(sinks, "window:8,sinks:4"))
+    engine.submit(spec([1, 2, 3], 200))
+    engine.run(60)
+    engine.preempt("1")
+    engine.submit(spec([5] * 6, 4))
+    step = engine.step()
+    assert step is not None
+    (ended,) = [event for event in step.plan.events if isinstance(event, ev.Finished)]
+    assert (ended.request, ended.reason, ended.detail) == ("1", "length", "not_resumable")
+    assert (ended.need, ended.limit) == (16, 8)
+    engine.state.check_invariants()
+    assert engine.run(20) < 20
+    assert list(engine.tokens.tokens_of("2"))[6:] == expected_output([5] * 6, 4)
+
+
 def test_a_window_as_long_as_the_text_changes_nothing() -> None:
     plain, kept = Recorded(), Recorded()
     for sink, policy in ((plain, None), (kept, policy_of(sinks, "window:40,sinks:0"))):

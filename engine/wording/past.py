@@ -139,6 +139,7 @@ ENDED: Final[Mapping[FinishDetail, str]] = {
     "max_tokens": "the most it asked for",
     "context": "when the model's context was full",
     "kv_full": "when it filled the whole KV pool",
+    "not_resumable": "when all of it would have had to be computed, more than the KV pool holds",
     "aborted": "aborted on request",
     "does_not_fit": "refused at once",
     "no_adapter": "refused at once",

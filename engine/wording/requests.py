@@ -91,6 +91,7 @@ _ENDINGS: Final[Mapping[FinishDetail, str]] = {
     "max_tokens": "the most it asked for",
     "context": "the model's context is full",
     "kv_full": "it fills the whole KV pool",
+    "not_resumable": "all of it would have to be computed, and the KV pool cannot hold it",
     "aborted": "aborted on request",
     "does_not_fit": "refused at once",
     "no_adapter": "refused at once",
