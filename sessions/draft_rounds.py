@@ -33,7 +33,8 @@ class Round:
 
     Nothing was `verified` where there were no drafts. `total_ns` is the time of the whole step, which other
     requests may have shared; `alone` says that none did and that nothing was prefilled. A `forced` token, with
-    which a fork begins, was given by no pass.
+    which a fork begins, was given by no pass. `plan_ns` is what
+    of the time went by before the forward pass: drafting, and the plan.
     """
 
     step: int
@@ -44,6 +45,7 @@ class Round:
     total_ns: int
     alone: bool
     forced: bool = False
+    plan_ns: int = 0
 
     @property
     def stop(self) -> int:
@@ -85,6 +87,7 @@ def _round(session: Session, request: str, branch: int, tokens: Sequence[TokenRo
         step, position, choices, next(drafted, None), next(verified, None), row.total_ns if row else 0,
         alone=row is not None and len(works) == 1 and not row.prefill_tokens,
         forced=all(work.request != chooser for work in works),
+        plan_ns=row.plan_ns if row else 0,
     )  # fmt: skip
 
 

@@ -73,6 +73,8 @@ class Tally:
     tokens: int = 0
     _plain_ns: list[int] = field(default_factory=list)
     _alone_ns: int = 0
+    _alone_plan_ns: int = 0
+    _alone_passes: int = 0
     _alone_tokens: int = 0
     _known: int = 0
     _taken: int = 0
@@ -98,6 +100,8 @@ class Tally:
         self._add_choices(one)
         if one.alone:
             self._alone_ns += one.total_ns
+            self._alone_plan_ns += one.plan_ns
+            self._alone_passes += 1
             self._alone_tokens += len(one.choices)
 
     def _add_places(self, one: Round) -> None:
@@ -141,6 +145,13 @@ class Tally:
             z = (self._taken - self._expected) / math.sqrt(self._variance)
             p_value = math.erfc(abs(z) / math.sqrt(2))
         return Exactness(False, self._known, self._taken, self._expected, z, p_value)
+
+    @property
+    def pass_ns(self) -> tuple[float, float] | None:
+        """What a pass with drafts took that this request had to itself, and the part of it before the forward."""
+        if not self._alone_passes:
+            return None
+        return self._alone_ns / self._alone_passes, self._alone_plan_ns / self._alone_passes
 
     @property
     def saved(self) -> Saved | None:

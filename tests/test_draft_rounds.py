@@ -170,6 +170,7 @@ def test_time_is_estimated_with_the_median_of_plain_steps() -> None:
     assert saved is not None
     assert (saved.plain_ns, saved.plain_steps, saved.tokens) == (20, 3, 5)
     assert (saved.took_ns, saved.would_ns) == (90, 100)
+    assert tally.pass_ns == (45, 0)
 
 
 @given(st.integers(1, 400), st.integers(0, 400))

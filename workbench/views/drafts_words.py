@@ -7,7 +7,7 @@ from typing import Final
 
 from engine.sanitise import display_text
 from engine.wording import plural
-from sessions.draft_tally import FEWEST_PLAIN, Exactness, Saved
+from sessions.draft_tally import FEWEST_PLAIN, Exactness, Tally
 from workbench.views.drafts_data import DraftRounds
 from workbench.widgets.inks import Ink
 from workbench.widgets.spans import Line, Span
@@ -23,7 +23,7 @@ def draft_facts(found: DraftRounds) -> list[Line]:
     tally = found.tally
     if not tally.verified_passes:
         return [Span(f"Nothing was drafted for request {found.request} up to here.", "dim")]
-    return [*_counts(found), _exact(tally.exactness), _time(tally.saved)]
+    return [*_counts(found), _exact(tally.exactness), _time(tally)]
 
 
 def _counts(found: DraftRounds) -> Iterator[Line]:
@@ -42,11 +42,10 @@ def _counts(found: DraftRounds) -> Iterator[Line]:
     ]
 
 
-def _time(saved: Saved | None) -> Line:
+def _time(tally: Tally) -> Line:
+    saved = tally.saved
     if saved is None:
-        return Span(
-            f"no estimate of time: fewer than {FEWEST_PLAIN} plain steps here; bench-spec measures it", "dim"
-        )
+        return _no_estimate(tally.pass_ns)
     took, would = saved.took_ns / 1e6, saved.would_ns / 1e6
     word, ink = ("saved", GOOD) if would >= took else ("lost", BAD)
     plain = f"{saved.tokens:,} tokens x {saved.plain_ns / 1e6:.2f} (median of {saved.plain_steps:,} plain steps)"
@@ -54,6 +53,15 @@ def _time(saved: Saved | None) -> Line:
         Span(f"about {abs(would - took):,.1f} ms {word}  ", ink),
         Span(f"took {took:,.1f}, plain {would:,.1f} = {plain}", "dim"),
     ]
+
+
+def _no_estimate(pass_ns: tuple[float, float] | None) -> Line:
+    """Too few steps of the request say what it would have taken without drafts."""
+    why = f"under {FEWEST_PLAIN} plain steps to compare with"
+    if pass_ns is None:
+        return Span(f"no estimate of time: {why}", "dim")
+    whole, before = (each / 1e6 for each in pass_ns)
+    return Span(f"about {whole:.2f} ms a pass, {before:.2f} of it to draft and plan; {why}", "dim")
 
 
 def _exact(found: Exactness | None) -> Line:
