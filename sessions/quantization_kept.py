@@ -107,6 +107,11 @@ def read_studies(model: Path) -> list[Study]:
     return [*_studies(sorted(folders, key=_newest, reverse=True))]
 
 
+def stamp_of(model: Path) -> tuple[tuple[str, int], ...]:
+    """Changes when something is kept of a model; cheap."""
+    return tuple(sorted((str(path), path.stat().st_mtime_ns) for path in model.glob("*/*.json")))
+
+
 def _studies(folders: list[Path]) -> Iterator[Study]:
     for folder in folders:
         text = _read(folder / TEXT, MeasuredText)

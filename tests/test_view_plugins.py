@@ -152,6 +152,15 @@ def test_bars_of_blame_are_in_proportion() -> None:
     assert [round(bar.fraction, 3) for bar in bars] == [1.0, round(0.1 / 0.12, 3), round(0.08 / 0.12, 3)]  # type: ignore[union-attr]
 
 
+async def test_what_is_measured_elsewhere_meanwhile_is_found(session: Path) -> None:
+    async with workbench_on(session) as (app, pilot):
+        await press(pilot, "8")
+        assert "Nothing has been measured" in screen_text(app)
+        keep_measured()
+        await press(pilot, "1", "8")
+        assert "methods on held_out.txt" in screen_text(app)
+
+
 # -- measuring ----------------------------------------------------------------------------------------------
 
 MEASURES = """

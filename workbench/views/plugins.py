@@ -104,8 +104,12 @@ class PluginsView(View):
     def on_mount(self) -> None:
         """Know what there is before the first pane gets the focus."""
         self._take_in(self.scene)
+        self.quant.visit(self.scene)
         self._face = self._first_face(self.scene)
         self._arrange()
+
+    def on_show(self) -> None:
+        self.quant.visit(self.scene)
 
     # Showing
 
@@ -119,7 +123,6 @@ class PluginsView(View):
 
     def _take_in(self, scene: Scene) -> None:
         self.drafts_there = self.drafts_there or has_drafts(scene)
-        self.quant.show(scene)
 
     def _first_face(self, scene: Scene) -> Face:
         """What there is most to say about."""
@@ -175,6 +178,7 @@ class PluginsView(View):
     def turn_to(self, face: Face) -> None:
         """Show one face."""
         self._face = face
+        self.quant.visit(self.scene)
         self.show(self.scene, News.ALL)
         if (pane := next(iter(self.panes()), None)) is not None:
             pane.focus()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from textual import on
 
 from engine.quantization_result import LayerError, Measured
-from sessions.quantization_kept import Study, model_folder, read_studies
+from sessions.quantization_kept import Study, model_folder, read_studies, stamp_of
 from workbench.bench import Scene
 from workbench.program import Program, ProgramError, Told
 from workbench.source import program_of
@@ -37,7 +38,7 @@ class QuantPart(QuantPanes):
         self.studies: Sequence[Study] = ()
         self.problem = ""
         self.running: Program | SideBySide | None = None
-        self._of = ""  # the model that studies are of
+        self._of: object = None  # the model that studies are of, and when they were kept
         self._study = self._method = self._tensor = 0
         self._layer: int | None = None
         self._position: int | None = None
@@ -78,17 +79,18 @@ class QuantPart(QuantPanes):
 
     # Showing
 
-    def show(self, scene: Scene) -> None:
+    def visit(self, scene: Scene) -> None:
+        """Read what was kept since, whoever measured it; called when a person comes to look."""
         about = scene.record.about
-        of = f"{about.config_sha256}:{about.weights_sha256}"
+        model = model_folder(about.config_sha256, about.weights_sha256)
+        of = model, stamp_of(model)
         if of != self._of:
             self._of = of
-            self.read(scene)
+            self._read(scene, model)
 
-    def read(self, scene: Scene) -> None:
-        """Read what was kept, and show it from its beginning."""
-        about = scene.record.about
-        self.studies = read_studies(model_folder(about.config_sha256, about.weights_sha256))
+    def _read(self, scene: Scene, model: Path) -> None:
+        """Show it from its beginning."""
+        self.studies = read_studies(model)
         self._study = self._method = self._tensor = 0
         self._layer = self._position = None
         self._fill(scene)
@@ -204,9 +206,8 @@ class QuantPart(QuantPanes):
         self._begin(program, program.run, lambda _answer: self._measured())
 
     def _measured(self) -> None:
-        before = len(self.studies)
-        self.read(self._app.scene)
-        if not before and not self.studies:
+        self.visit(self._app.scene)
+        if not self.studies:
             model = self._app.scene.record.about.model_path
             self._ended(f"{model} holds another model now than the one of this session, and that was measured")
 
