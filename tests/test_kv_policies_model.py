@@ -260,6 +260,7 @@ def test_a_recorded_run_is_marked_and_replays(policy: str, tmp_path: Path) -> No
     assert run("replay", path).code == 0
     shown = run("sessions", "show", path)
     assert "output may differ" in shown.out
+    assert "output may differ" in ran.err
 
 
 def test_the_cost_is_the_divergence_from_the_whole_cache(tmp_path: Path) -> None:

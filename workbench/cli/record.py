@@ -15,6 +15,7 @@ from engine.params import EngineOptions
 from engine.plug_guard import PluginFailedError
 from engine.protocol import Loading, Message, Open
 from engine.wording import sentence
+from engine.wording.keeping import OUTPUT_MAY_DIFFER
 from engine.workload import WorkloadError
 from workbench.cli.console import print_json, say
 from workbench.cli.errors import DONE, FAILED, INTERRUPTED, CommandError
@@ -113,6 +114,8 @@ def _open(order: Open, plugin_files: Sequence[Path]) -> Opened:
     opened = open_session(order, _narrate, plugin_files)
     opened.engine.plugs.when_disabled = _tell_disabled
     opened.engine.plugs.when_lost = _tell_lost
+    if opened.engine.plugs.kv_policy is not None:
+        say(f"{opened.engine.plugs.kv_policy.name} drops blocks: {OUTPUT_MAY_DIFFER}")
     for failure in opened.engine.plugs.disabled.values():
         _tell_disabled(failure)
     return opened
