@@ -161,7 +161,7 @@ class Target:
         made = self.made
         made.ranking.down_to(float(made.ranking.values[token]))
         place = int((made.ranking.ids == token).argmax())
-        return Trail(made.transforms, made.ranking, made.cuts, place, interval)
+        return Trail(made.transforms, made.ranking, made.cuts, place, interval, drafted=True)
 
 
 def without(probs: Probs, spread: Spread) -> tuple[Probs, float]:

@@ -37,6 +37,8 @@ TRANSFORMS: Final[tuple[BuiltInStage, ...]] = ("logit_bias", "repetition", "pres
 """Stages that change logits, in the order they run."""
 FILTERS: Final[tuple[BuiltInStage, ...]] = ("top_k", "top_p", "min_p")
 """Stages that remove candidates, in the order they run after the transforms."""
+LOG_SOFTMAX: Final = "log_softmax"
+"""The stage that turns logits into log-probabilities, whose sums beam searches compare."""
 STAGES: Final[tuple[BuiltInStage, ...]] = TRANSFORMS + FILTERS
 
 MAX_CANDIDATES: Final = 20
@@ -93,7 +95,8 @@ class TokenDetails(msgspec.Struct, frozen=True):
     and `varentropy` are of the raw one; logarithms are natural. `margin` is the distance between the two
     largest processed logits (infinite if there is one candidate). `interval` is the chosen token's
     [low, high) on the cumulative distribution of the kept candidates, which holds `draw`; a greedy choice
-    has neither. `logits_hash` is xxh3_64 of the row's float32 bytes.
+    has neither, and where a draft was judged there is a draw alone. `logits_hash` is xxh3_64 of the row's
+    float32 bytes.
     """
 
     request: str
@@ -134,6 +137,7 @@ _TOKEN = struct.Struct("<HBBHqiiQ10d")
 _STAGE = struct.Struct("<BIdd")
 _SAMPLED = 1
 _NEAR_TIE = 2
+_DRAFTED = 4
 _PLUGINS = 255
 
 
@@ -142,7 +146,7 @@ def pack_step(details: Sequence[TokenDetails]) -> bytes:
 
     ```
     step     version u8 = 1, or 2 where a stage is a plugin's | tokens u16 | token ...
-    token    request length u16 | flags u8 (1 sampled, 2 near tie) | stages u8 | candidates u16
+    token    request length u16 | flags u8 (1 sampled, 2 near tie, 4 draft judged) | stages u8 | candidates u16
              position i64 | token i32 | rank i32 | logits hash u64
              raw lse, raw logprob, processed lse, processed logprob, entropy, varentropy, margin,
              draw, interval low, interval high: f64 each
@@ -177,6 +181,8 @@ def unpack_step(data: bytes) -> list[TokenDetails]:
 def _pack_token(token: TokenDetails, parts: list[bytes]) -> None:
     name = token.request.encode()
     flags = (_SAMPLED if token.draw is not None else 0) | (_NEAR_TIE if token.near_tie else 0)
+    if token.draw is not None and token.interval is None:
+        flags |= _DRAFTED
     low, high = token.interval or (0.0, 0.0)
     parts.append(
         _TOKEN.pack(
@@ -224,7 +230,7 @@ def _unpack_token(reader: _Reader) -> TokenDetails:
         varentropy=varentropy,
         margin=margin,
         draw=draw if sampled else None,
-        interval=(low, high) if sampled else None,
+        interval=(low, high) if sampled and not flags & _DRAFTED else None,
         near_tie=bool(flags & _NEAR_TIE),
         logits_hash=logits_hash,
         stages=stages,

@@ -144,7 +144,7 @@ def _details(chosen: _Chosen) -> TokenDetails:
         varentropy=moments.varentropy,
         margin=margin,
         draw=chosen.draw,
-        interval=trail.interval if trail else None,
+        interval=trail.interval if trail and not trail.drafted else None,
         near_tie=_near_tie(trail, chosen.draw, margin if row.gap is None else row.gap),
         logits_hash=xxhash.xxh3_64_intdigest(raw.data),
         stages=_stage_results(processed, row),

@@ -64,13 +64,17 @@ class SamplerRow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trail:
-    """What choosing left behind of a sampled row, for whoever explains it."""
+    """What choosing left behind of a sampled row, for whoever explains it.
+
+    Where a draft was judged (`drafted`), `interval` is not the token's on the cumulative distribution.
+    """
 
     transforms: tuple[tuple[Stage, Row], ...]
     ranking: Ranking
     cuts: tuple[Cut, ...]
     place: int
     interval: tuple[float, float]
+    drafted: bool = False
 
     @property
     def kept(self) -> int | None:

@@ -103,6 +103,32 @@ def test_the_draws_of_tokens_are_those_of_the_verdicts(recorded: Path) -> None:
             assert after.token == event.bonus
 
 
+def test_only_a_bonus_has_an_interval_on_the_distribution(recorded: Path) -> None:
+    drafted: dict[tuple[str, int], bool] = {}
+    for event in events_of(recorded):
+        if isinstance(event, ev.Verified) and event.drafts[0].draw is not None:
+            accepted = sum(each.verdict == "accepted" for each in event.drafts)
+            drafted |= {(event.request, event.position + at): False for at in range(accepted)}
+            drafted[event.request, event.position + accepted] = event.residual is None
+    with sqlite3.connect(recorded) as file:
+        rows = file.execute(
+            "SELECT request, position, draw, low, high FROM tokens WHERE draw IS NOT NULL"
+        ).fetchall()
+    for request, position, draw, low, high in rows:
+        if drafted.get((request, position), True):
+            assert low <= draw < high
+        else:
+            assert (low, high) == (None, None)
+    with Session.open(recorded) as session:
+        details = [
+            each for step in range(1, session.last_step(0) + 1) for each in session.details_of_step(step, 0)
+        ]
+    known = {(each.request, each.position): each for each in details}
+    assert all((known[place].interval is not None) == plain for place, plain in drafted.items() if place in known)
+    assert False in drafted.values()
+    assert True in drafted.values()
+
+
 def test_processors_are_told_of_drafts_only_as_far_as_they_became_tokens(recorded: Path) -> None:
     said = events_of(recorded)
     changed = [(event.request, event.position) for event in said if isinstance(event, ev.LogitsChanged)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from engine.details import TokenDetails
+from engine.details import LOG_SOFTMAX, TokenDetails
 from workbench.views.subject import Subject
 from workbench.widgets.spans import Line, Span
 
@@ -17,18 +17,32 @@ def choice_lines(details: TokenDetails, text: Callable[[int], str]) -> list[Line
     return [_verdict(details, text), _likelihood(details), _sureness(details)]
 
 
+def of_beams(details: TokenDetails) -> bool:
+    """Whether a beam search chose the token: from the candidates of all its beams."""
+    return any(stage.stage == LOG_SOFTMAX for stage in details.stages)
+
+
 def choice_in_brief(details: TokenDetails) -> str:
     """The same in one short line."""
-    how = "greedy"
+    how = "a beam" if of_beams(details) else "greedy"
     if details.draw is not None and details.interval is not None:
         low, high = details.interval
         how = f"u = {details.draw:.4f} in [{low:.4f}, {high:.4f})"
+    elif details.draw is not None:
+        how = f"u = {details.draw:.4f} on a draft"
     tie = "  near tie" if details.near_tie else ""
     return f"rank {details.rank}  logprob {details.raw_logprob:.2f}  entropy {details.entropy:.2f}  {how}{tie}"
 
 
 def _verdict(details: TokenDetails, text: Callable[[int], str]) -> Line:
     token = Span(f"'{text(details.token)}'", "strong")
+    if details.draw is not None and details.interval is None:
+        return [
+            token, " came of a draft: ", Span(f"u = {details.draw:.4f}", "changed"),
+            Span(" decided on it (8 has the numbers)", "dim"),
+        ]  # fmt: skip
+    if of_beams(details):
+        return [token, " is among the best continuations ", Span("of all beams", "strong"), " by summed log p"]
     if details.draw is None or details.interval is None:
         ahead = "the only candidate" if math.isinf(details.margin) else f"{details.margin:.4g} above the next"
         return [token, " has the largest logit, ", Span(ahead, "strong"), ": greedy, no draw"]

@@ -122,6 +122,9 @@ function bar(share) {
 
 function draw(request, row, choice) {
   const output = request.output;
+  if (choice.walk === null && output.draw[row] !== null) {
+    return [el("p", { class: "how" }, `A draft stood here: u = ${output.draw[row].toFixed(4)} decided on it, or on what replaced it.`)];
+  }
   if (choice.walk === null || output.draw[row] === null) {
     return [el("p", { class: "how" }, "Greedy: the largest logit after the stages was taken, nothing was drawn.")];
   }
