@@ -155,7 +155,6 @@ class Job:
     offloads: Sequence[Offloaded] = ()
     loads: Sequence[Load] = ()
 
-
     @property
     def forgotten(self) -> set[int]:
         """Hashes whose host files are deleted by the end: one that is written again after that stays."""

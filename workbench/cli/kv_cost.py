@@ -165,9 +165,7 @@ def _print(found: KVCost) -> None:
         head = ("position", "without", "KL", "chosen", "likeliest with all")
         print_table(head, [_row(one) for one in most if one.kl > 0], right=(0, 1, 2))
         print()
-    say(
-        "KL is of the distribution with the whole cache from the one of the run, before all sampler stages"
-    )
+    say("KL is of the distribution with the whole cache from the one of the run, before all sampler stages")
 
 
 def _off(each: RequestCost) -> str:
