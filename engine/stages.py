@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from engine.changed_logits import Processed
-from engine.details import FILTERS, TRANSFORMS, Stage
+from engine.details import FILTERS, LOG_SOFTMAX, TRANSFORMS, Stage
 from engine.history import SeenTokens
 from engine.params import OptionError, SamplingParams
 from engine.ranking import Ranking, Row
@@ -30,8 +30,6 @@ __all__ = [
     "transformed",
 ]
 
-LOG_SOFTMAX: Final = "log_softmax"
-"""The stage that turns logits into log-probabilities, whose sums beam searches compare."""
 _NOTHING_SEEN = SeenTokens(np.empty(0, np.int64), np.empty(0, np.float32))
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple
 
-from engine.details import FILTERS, Stage, TokenDetails
+from engine.details import FILTERS, LOG_SOFTMAX, Stage, TokenDetails
 from engine.wording import removal
 
 NAMES: Final[dict[Stage, str]] = {
+    LOG_SOFTMAX: "log p",
     "logit_bias": "bias",
     "repetition": "repeat",
     "presence": "presence",
@@ -193,6 +194,8 @@ def order(details: TokenDetails) -> list[int]:
 
 
 def _setting(stage: Stage, setting: float) -> str:
+    if stage == LOG_SOFTMAX:
+        return ""
     return f"×{setting:g}" if stage == "logit_bias" or stage not in NAMES else f"{setting:g}"
 
 
