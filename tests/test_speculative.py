@@ -10,6 +10,10 @@ from hypothesis import strategies as st
 
 from engine import events as ev
 from engine import keyframe
+from engine.debug.checker import check
+from engine.debug.evaluate import evaluate
+from engine.debug.moment import Moment
+from engine.debug.seen_stages import SeenStages
 from engine.drafting import Draft
 from engine.engine import Engine, StepFailedError
 from engine.params import RequestSpec, SamplingParams
@@ -17,6 +21,7 @@ from engine.reasons import NoFreeBlocks, TokenBudgetSpent
 from tests.drafting import Grower, Oracle, drafting
 from tests.scripted import expected_output, scripted_engine, spec
 from tests.test_bookkeeping import Recorded, outputs, requests, setups
+from tests.test_expressions import KNOWN
 from tests.test_going_back import ACTIONS, act, check_kv, check_tokens, engine_with_a_past
 
 
@@ -225,3 +230,20 @@ def test_nobody_is_asked_for_more_than_is_wanted_or_fits() -> None:
     engine.run()
     assert max(seen) == 4
     assert min(seen) > 0
+
+
+def test_accept_rate_counts_what_was_verified_since_the_start() -> None:
+    engine = drafting(scripted_engine(block_size=4), Oracle(0.6))
+    rate = accept_rate_of(engine)
+    assert rate() is None
+    engine.submit(spec(range(10), 40))
+    engine.run()
+    totals = engine.state.totals
+    assert 0 < totals.accepted_tokens < totals.drafted_tokens
+    assert rate() == totals.accepted_tokens / totals.drafted_tokens
+
+
+def accept_rate_of(engine: Engine):
+    """What the debugger's expression is worth now."""
+    expression = check("accept_rate", KNOWN)
+    return lambda: evaluate(expression, Moment(engine.state, (), bool, str, SeenStages()))
