@@ -90,7 +90,9 @@ class Inputs:
 
 
 _BY_TOKENS: Final[frozenset[FinishDetail]] = frozenset({"eos", "stop_id", "stop_string", "max_tokens", "context"})
-_NOT_SIMULATED: Final = (ev.StepFailed, ev.PluginDisabled, ev.Dropped, ev.Drafted)
+_NOT_SIMULATED: Final = (
+    ev.StepFailed, ev.PluginDisabled, ev.Dropped, ev.Drafted, ev.Offloaded, ev.Weighed,
+)  # fmt: skip
 
 
 def read_inputs(events: Iterable[ev.AnyEvent]) -> Inputs:

@@ -19,7 +19,13 @@ ARROW: Final = " -> "
 COURSE: Final = ("steps waited", "tokens cached", "preemptions", "computed again", "steps to its end")
 """What the numbers of a `Course` are, in their order."""
 _MOST_NAMED: Final = 6
-_HAPPENED: Final = {"step_failed": "failed", "evicted by hand": "was followed by an eviction by hand"}
+_HAPPENED: Final = {
+    "step_failed": "failed",
+    "evicted by hand": "was followed by an eviction by hand",
+    "dropped": "dropped blocks by a KV policy",
+    "weighed": "measured attention for a KV policy",
+    "offloaded": "wrote blocks to host files",
+}
 
 
 def verdict_words(verdict: Verdict, text: TokenText) -> str:
