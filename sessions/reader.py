@@ -11,7 +11,7 @@ from engine import events as ev
 from engine.state import State
 from engine.timeline import Past
 from sessions.blocks import BlockQueries
-from sessions.decisions import CODES
+from sessions.decisions import code_in
 from sessions.errors import SessionError
 from sessions.event_log import EventFilter, EventView, event_row, fetch_events
 from sessions.functions import add_functions
@@ -159,9 +159,9 @@ class Session(RequestQueries, BlockQueries, TensorQueries, StopQueries, PluginQu
 
     def decisions(self, step: int, branch: int = 0) -> list[Decision]:
         """What the engine decided in `step`, in order."""
-        decided = ((row, CODES.get(type(row.event))) for row in self.events_of_step(step, branch))
+        decided = ((row, code_in(row.event)) for row in self.events_of_step(step, branch))
         return [
-            Decision(row.seq, branch, step, ev.request_in(row.event), code(row.event), row.event)
+            Decision(row.seq, branch, step, ev.request_in(row.event), code, row.event)
             for row, code in decided
             if code is not None
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,7 @@ class SpeakingExecutor(ScriptedExecutor):
             np.stack([_logits(token) for token in outcome.tokens]) if outcome.tokens else np.empty((0, VOCAB))
         )
         details = Logits(logits.astype(np.float32))
-        return Outcome(outcome.tokens, outcome.draws, details, 900_000, 80_000)
+        return replace(outcome, details=details, forward_ns=900_000, sample_ns=80_000)
 
 
 def _logits(token: int) -> npt.NDArray[np.float32]:

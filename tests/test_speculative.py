@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +19,9 @@ from engine.drafting import Draft
 from engine.engine import Engine, StepFailedError
 from engine.params import RequestSpec, SamplingParams
 from engine.reasons import NoFreeBlocks, TokenBudgetSpent
+from sessions.reader import Session
 from tests.drafting import Grower, Oracle, drafting
+from tests.recorded import engine_on, header, writer_on
 from tests.scripted import expected_output, scripted_engine, spec
 from tests.test_bookkeeping import Recorded, outputs, requests, setups
 from tests.test_expressions import KNOWN
@@ -247,3 +250,21 @@ def accept_rate_of(engine: Engine):
     """What the debugger's expression is worth now."""
     expression = check("accept_rate", KNOWN)
     return lambda: evaluate(expression, Moment(engine.state, (), bool, str, SeenStages()))
+
+
+def test_a_draft_that_was_cut_is_a_decision_and_any_other_is_none(tmp_path: Path) -> None:
+    about = header(64, block_size=4, token_budget=4)
+    writer = writer_on(tmp_path / "run.wbs", about)
+    engine = drafting(engine_on(writer, about), Fixed(3))
+    for prompt in ([1, 2], [3, 4]):
+        engine.submit(spec(prompt, 9))
+    said = said_by(engine)
+    writer.close()
+    cut = [event for event in said if isinstance(event, ev.Drafted) and event.cut is not None]
+    with Session.open(tmp_path / "run.wbs") as session:
+        steps = range(1, session.last_step(0) + 1)
+        decided = [
+            each for step in steps for each in session.decisions(step) if isinstance(each.event, ev.Drafted)
+        ]
+    assert [each.event for each in decided] == cut
+    assert {each.code for each in decided} == {"token_budget_spent"}

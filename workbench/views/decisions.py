@@ -21,6 +21,7 @@ INKS: dict[type[ev.Event], Ink] = {
     ev.Preempted: "preempted",
     ev.Finished: "strong",
     ev.StepFailed: "bad",
+    ev.Drafted: "waiting",
     ev.Token: "decode",
     ev.BeamsChosen: "decode",
     ev.BeamsEnded: "strong",

@@ -94,7 +94,7 @@ class Running(Lane):
         elif work.phase == "decode":
             doing = Span("decode", "decode")
         elif work.phase == "verify":
-            doing = Span(f"decode and {plural(work.tokens - 1, 'draft')}", "decode")
+            doing = Span(f"verify {work.tokens - 1:,}", "decode")
         else:
             doing = Span(f"prefill {work.tokens:,} from {work.start:,}", "prefill")
         part, whole = (
