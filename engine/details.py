@@ -17,6 +17,7 @@ import msgspec
 __all__ = [
     "FILTERS",
     "MAX_CANDIDATES",
+    "MEANINGS",
     "STAGES",
     "TRANSFORMS",
     "Candidates",
@@ -40,6 +41,16 @@ FILTERS: Final[tuple[BuiltInStage, ...]] = ("top_k", "top_p", "min_p")
 LOG_SOFTMAX: Final = "log_softmax"
 """The stage that turns logits into log-probabilities, whose sums beam searches compare."""
 STAGES: Final[tuple[BuiltInStage, ...]] = TRANSFORMS + FILTERS
+MEANINGS: Final[dict[BuiltInStage, str]] = {
+    "logit_bias": "added to the logits of named tokens",
+    "repetition": "logits of tokens of prompt and output divided, or multiplied below 0",
+    "presence": "taken from tokens of the output",
+    "frequency": "taken from tokens of the output for each time they came",
+    "temperature": "all logits divided by it",
+    "top_k": "the k likeliest stay",
+    "top_p": "the likeliest that make up p of the probability stay",
+    "min_p": "what is at least min_p times as likely as the first stays",
+}
 
 MAX_CANDIDATES: Final = 20
 """How many of the largest raw logits are kept of each token; the chosen one comes on top if outside."""

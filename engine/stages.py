@@ -20,8 +20,8 @@ from engine.params import OptionError, SamplingParams
 from engine.ranking import Ranking, Row
 
 __all__ = [
-    "CHANGES",
-    "CUTS",
+    "FILTER",
+    "TRANSFORM",
     "Cut",
     "active_filters",
     "active_transforms",
@@ -90,7 +90,7 @@ def transformed(
         logits = _log_softmax(logits)
         yield LOG_SOFTMAX, logits
     for stage in active_transforms(params):
-        logits = _TRANSFORM[stage](logits, params, seen or _NOTHING_SEEN)
+        logits = TRANSFORM[stage](logits, params, seen or _NOTHING_SEEN)
         yield stage, logits
 
 
@@ -99,7 +99,7 @@ def filtered(ranking: Ranking, params: SamplingParams) -> Iterator[Cut]:
     kept: int | None = None
     for stage in active_filters(params):
         mass = ranking.mass(kept)
-        cut = _FILTER[stage](ranking, params, kept, mass)
+        cut = FILTER[stage](ranking, params, kept, mass)
         kept = cut.kept
         yield cut
 
@@ -166,39 +166,17 @@ def _at_most(count: int, kept: int | None) -> int:
     return count if kept is None else min(count, kept)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A stage that changes logits [vocab] into new ones."""
+Transform = Callable[[Row, SamplingParams, SeenTokens], Row]
+"""From logits [vocab] to new ones."""
+Filter = Callable[[Ranking, SamplingParams, int | None, float], Cut]
+"""Keeps the first of a ranking, of which so many were left, with all their mass."""
 
-    name: Stage
-    meaning: str
-    transform_logits: Callable[[Row, SamplingParams, SeenTokens], Row]
-
-
-@dataclass(frozen=True, slots=True)
-class Cutting:
-    """A stage that keeps the first of a ranking, of which `kept` were left, with all their `mass`."""
-
-    name: Stage
-    meaning: str
-    cut_ranking: Callable[[Ranking, SamplingParams, int | None, float], Cut]
-
-
-CHANGES: Final = (
-    Change("logit_bias", "added to the logits of named tokens", _logit_bias),
-    Change("repetition", "logits of tokens of prompt and output divided, or multiplied below 0", _repetition),
-    Change("presence", "taken from tokens of the output", _presence),
-    Change("frequency", "taken from tokens of the output for each time they came", _frequency),
-    Change("temperature", "all logits divided by it", _temperature),
-)
-"""In the order they run."""
-CUTS: Final = (
-    Cutting("top_k", "the k likeliest stay", _top_k),
-    Cutting("top_p", "the likeliest that make up p of the probability stay", _top_p),
-    Cutting("min_p", "what is at least min_p times as likely as the first stays", _min_p),
-)
-"""In the order they run, after all changes."""
-
-_TRANSFORM: Final = {each.name: each.transform_logits for each in CHANGES}
-_FILTER: Final = {each.name: each.cut_ranking for each in CUTS}
-assert (tuple(_TRANSFORM), tuple(_FILTER)) == (TRANSFORMS, FILTERS)
+TRANSFORM: Final[dict[Stage, Transform]] = {
+    "logit_bias": _logit_bias,
+    "repetition": _repetition,
+    "presence": _presence,
+    "frequency": _frequency,
+    "temperature": _temperature,
+}
+FILTER: Final[dict[Stage, Filter]] = {"top_k": _top_k, "top_p": _top_p, "min_p": _min_p}
+assert (tuple(TRANSFORM), tuple(FILTER)) == (TRANSFORMS, FILTERS)

@@ -3,8 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from engine.details import FILTERS, MEANINGS, TRANSFORMS
 from plugins.contract import NoOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """A stage that changes logits. Its numpy is imported when it is called: lists of plugins do without."""
+
+    name: str
+    meaning: str
+
+    def transform_logits(self, logits: Any, params: Any, seen: Any) -> Any:
+        from engine.stages import TRANSFORM
+
+        return TRANSFORM[self.name](logits, params, seen)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A stage that removes candidates."""
+
+    name: str
+    meaning: str
+
+    def cut_ranking(self, ranking: Any, params: Any, kept: int | None, mass: float) -> Any:
+        from engine.stages import FILTER
+
+        return FILTER[self.name](ranking, params, kept, mass)
 
 
 class Sampler:
@@ -16,6 +45,5 @@ class Sampler:
     options = NoOptions
 
     def provide(self, _options: NoOptions) -> Sequence[object]:
-        from engine.stages import CHANGES, CUTS  # numpy, which lists of plugins do without
-
-        return (*CHANGES, *CUTS)
+        changing = [Transform(stage, MEANINGS[stage]) for stage in TRANSFORMS]
+        return (*changing, *(Filter(stage, MEANINGS[stage]) for stage in FILTERS))

@@ -272,7 +272,7 @@ def test_a_session_that_cannot_be_closed_is_said_so() -> None:
 def test_a_defect_of_the_engine_ends_it_with_a_line_and_closes_the_session() -> None:
     served = Served([text("hello")])
     served.until(pr.Ready)
-    served.engine.scheduler.plan = lambda state: 1 // 0  # type: ignore[method-assign,assignment,return-value]
+    served.engine.scheduler.plan = lambda state, drafts: 1 // 0  # type: ignore[method-assign,assignment,return-value]
     served.send(pr.Run())
     fatal = served.until(pr.Fatal)
     assert fatal == pr.Fatal(error="integer division or modulo by zero", usage=False)
