@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from engine import events as ev
 from engine.execution import Forward, Job
-from engine.scheduler import Plan
+from engine.planning import Plan
 from engine.sink import Sink
 from engine.state import State
 from engine.tokens import TokenLog

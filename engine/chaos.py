@@ -17,8 +17,9 @@ from engine import events as ev
 from engine.drafting import NO_DRAFTS, Drafts
 from engine.overlay import Room
 from engine.params import EngineOptions
+from engine.planning import Plan, Planning
 from engine.reasons import ByHand
-from engine.scheduler import Plan, Planning, Scheduler
+from engine.scheduler import Scheduler
 from engine.state import Request, State
 from engine.tokens import RequestSource
 
@@ -40,7 +41,9 @@ class ChaosScheduler(Scheduler):
         self.seed = seed
 
     def over(self, log: RequestSource) -> ChaosScheduler:
-        return ChaosScheduler(self.options, log, self._shareable_prompt, self.seed)
+        made = ChaosScheduler(self.options, log, self._shareable_prompt, self.seed)
+        made.host_blocks = self.host_blocks
+        return made
 
     def plan(self, state: State, drafts: Drafts = NO_DRAFTS) -> Plan:
         return _ChaosPlanning(self, state, drafts).run()

@@ -23,11 +23,12 @@ from engine.intake import RefusedError
 from engine.jobs import JobMaker
 from engine.keeping import drop, kv_of
 from engine.params import EngineOptions
+from engine.planning import Plan
 from engine.plug_guard import PluginFailedError
 from engine.plugs import Plugs, check_policies
 from engine.protocol import Inspect, Inspection, LayersSeen, LookLayers
 from engine.rewinding import Rewinder, Rewound
-from engine.scheduler import Plan, Scheduler
+from engine.scheduler import Scheduler
 from engine.searching import Searching, with_beams
 from engine.sink import Sink
 from engine.state import Request, RequestState, State

@@ -13,8 +13,8 @@ from engine.forking import ForkSpec, make_fork
 from engine.ids import request_id
 from engine.option_error import OptionError
 from engine.params import EngineOptions, RequestSpec, SamplingParams
+from engine.planning.sizes import blocks_for, copies_for
 from engine.reasons import FinishDetail
-from engine.scheduler import blocks_for, copies_for
 from engine.sink import Sink
 from engine.stages import check_vocabulary
 from engine.state import State

@@ -11,8 +11,8 @@ from torch import Tensor
 from engine.kv.holes import NO_DROPS, Drops
 from engine.kv.pool import KVPool
 from engine.model.batch import Span
+from engine.planning.sizes import blocks_for
 from engine.row_again import Prepared, RowAgain
-from engine.scheduler import blocks_for
 
 CHUNK_ROWS = 128  # of which there are logits at a time
 

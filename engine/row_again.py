@@ -21,8 +21,8 @@ from engine.kv.seeds import seed_of
 from engine.model.batch import Batch, Span, span_slots
 from engine.model.decoder import Decoder
 from engine.model.layer import Stage, Stages
+from engine.planning.sizes import blocks_for
 from engine.scaling import Scaler
-from engine.scheduler import blocks_for
 from engine.state import State
 from engine.tokens import TokenLog
 

@@ -8,36 +8,18 @@ what the one before it has computed, and the search takes no more blocks than wh
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from engine import events as ev
 from engine.beams import normalised
-from engine.overlay import Overlay, Room, Short
-from engine.reasons import AwaitsBeams, AwaitsPrefill, NoFreeBlocks, TokenBudgetSpent, WaitReason
+from engine.overlay import Room, Short
+from engine.planning.decoding import Decoding
+from engine.reasons import AwaitsBeams, AwaitsPrefill, NoFreeBlocks
 from engine.request import Request, RequestState
-from engine.state import State
 
 
-class Together:
-    """The part of a plan in the making that concerns beams."""
-
-    _state: State
-    _overlay: Overlay
-    _running: dict[str, Request]
-    _left: int
-    _over: set[str]
-    """Requests that this very plan has ended while they waited."""
-
-    _wait: Callable[[Request, WaitReason], None]
-    _budget_spent: Callable[[int], TokenBudgetSpent]
-    _needs_block: Callable[[Request], bool]
-    _give_block: Callable[[Request, Room], None]
-    _make_room: Callable[[Request, Short, int], Request]
-    _schedule: Callable[[Request, ev.Phase, int, int], None]
-    _emit: Callable[..., None]
-    _drop: Callable[[Request], None]
-    _prefixes: Callable[[Request], Sequence[int]]
-    _samples: Callable[[Request], int]
+class Together(Decoding):
+    """The part of a plan that concerns beams."""
 
     def _decode_beams(self, search: str) -> None:
         """Decode all beams of a search, if all are ready and the step has room for them."""
@@ -93,6 +75,13 @@ class Together:
             return [request]
         return [other for other in self._running.values() if other.search == request.search]
 
+    def _end_if_too_large(self, victim: Request) -> bool:
+        """A search is, when what its beams cannot share is."""
+        if victim.search is not None and self._least_blocks(victim.search) > self._state.blocks.num_blocks:
+            self._finish_search(victim.search)
+            return True
+        return super()._end_if_too_large(victim)
+
     def _least_blocks(self, search: str) -> int:
         """Blocks that the beams of a search take when they share all they can."""
         size, beams = self._state.blocks.block_size, self._state.beams_of(search)
@@ -141,3 +130,12 @@ class Together:
             self._finish_search(request.search)
         else:
             self._make_room(request, Short(short.free, short.evictable), short.need)
+
+    def _samples(self, request: Request) -> int:
+        """How many requests will run on this one's prefill: itself and the samples that wait for it."""
+        if request.search == request.id and not request.output_tokens:
+            return request.params.beams
+        return 1 + len(self._state.heirs(request))
+
+    def _prefixes(self, request: Request) -> Sequence[int]:
+        return self._scheduler.hashes_of(request, self._state.blocks.block_size)
