@@ -97,7 +97,8 @@ class Ranking:
         last = (len(self.ids) if kept is None else kept) - 1
         edges = self.cumulative[: last + 1] / mass
         place = min(int(edges.searchsorted(point, side="right")), self._last_heavy(last))
-        return place, self._edge_before(place, mass), 1.0 if place == last else float(edges[place])
+        ends = place == last and (kept is not None or self.complete)
+        return place, self._edge_before(place, mass), 1.0 if ends else float(edges[place])
 
     def _last_heavy(self, last: int) -> int:
         """The last place, up to `last`, with any weight at all."""

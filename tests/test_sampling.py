@@ -421,6 +421,16 @@ def test_a_history_counts_like_the_whole_list_would(prompt, output):
 # --- what is told about a choice
 
 
+def test_an_interval_is_its_candidates_wherever_the_sorted_head_ends():
+    values = np.linspace(0, -1, 700, dtype=np.float32)
+    shares = np.exp(values.astype(np.float64)) / np.exp(values.astype(np.float64)).sum()
+    for place in range(700):
+        point = shares[:place].sum() + shares[place] / 2
+        found, low, high = Ranking(values).locate(point, None)
+        assert found == place
+        assert math.isclose(high - low, shares[place], rel_tol=1e-6)
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.lists(logits_of(700), min_size=1, max_size=4), sampled_params)
 def test_the_numbers_describe_the_distributions(logits, params):
