@@ -32,7 +32,7 @@ from sessions.header import Header
 from sessions.reader import Session
 from tests.recorded import header, writer_on
 from tests.sampled import SETTINGS, logits_after
-from tests.scripted import VOCAB, ScriptedExecutor, spec
+from tests.scripted import VOCAB, ScriptedExecutor
 
 ABOUT: Header = header(14, block_size=4, token_budget=12, max_running=4)
 
@@ -419,6 +419,7 @@ def test_stages_are_left_to_the_engine(recorded: Session) -> None:
     console = RecordConsole(recorded)
     console.line("break if layer(1).q.rms > 3", Cursor(0, 0))
     shown = console.line("rc", Cursor(0, 9))
-    assert shown.goto == (0, 0)
-    assert shown.lines[0].startswith("point 1 is judged inside forward passes")
-    assert spec(range(3)).n == 1
+    assert shown.goto is None  # whether it would have stopped is not known
+    assert shown.lines == (
+        "point 1 is judged inside forward passes, which the record does not keep: rewind, then continue",
+    )
