@@ -75,6 +75,11 @@ def test_random_rewinds_forks_and_force(batch, setup, slack, data) -> None:
         check_kv(engine)
     engine.run(400)
     check_kv(engine)
+    check_whole(engine, timeline)
+
+
+def check_whole(engine: Engine, timeline: MemoryTimeline) -> None:
+    """Every token is the one it must be, and what was said folds to the state."""
     said = list(timeline.events(engine.state.branch, -1, 10_000))
     forks = {event.request: event for event in said if isinstance(event, ev.Forked)}
     for request in engine.tokens._tokens:

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import events as ev
-from engine import keyframe
 from engine.debug.checker import check
 from engine.debug.evaluate import evaluate
 from engine.debug.moment import Moment
@@ -25,7 +24,7 @@ from tests.recorded import engine_on, header, writer_on
 from tests.scripted import expected_output, scripted_engine, spec
 from tests.test_bookkeeping import Recorded, outputs, requests, setups
 from tests.test_expressions import KNOWN
-from tests.test_going_back import ACTIONS, act, check_kv, check_tokens, engine_with_a_past
+from tests.test_going_back import ACTIONS, act, check_kv, check_whole, engine_with_a_past
 
 
 @settings(max_examples=200, deadline=None)
@@ -54,14 +53,7 @@ def test_drafts_change_no_token_whatever_is_done_to_the_run(batch, setup, slack,
         check_kv(engine)
     engine.run(400)
     check_kv(engine)
-    said = list(timeline.events(engine.state.branch, -1, 10_000))
-    forks = {event.request: event for event in said if isinstance(event, ev.Forked)}
-    for request in engine.tokens._tokens:
-        fork = forks.get(request)
-        own = fork.at_position + len(fork.appended) if fork else 0
-        check_tokens(engine, request, max(own, engine.tokens.prompt_tokens_of(request)))
-    folded = timeline.at(engine.state.branch, engine.state.step)
-    assert keyframe.pack(folded.state) == keyframe.pack(engine.state)
+    check_whole(engine, timeline)
     totals = engine.state.totals
     assert 0 <= totals.accepted_tokens <= totals.drafted_tokens
 

@@ -13,15 +13,14 @@ from engine.plug_guard import PluginFailedError
 from plugins.finding import installed
 from plugins.loading import load_plugins
 from workbench.cli.bench_spec_result import DraftResult, SpecResult, result_of
-from workbench.cli.console import print_json, print_pairs, print_table, say
+from workbench.cli.console import print_json, print_pairs, print_table
 from workbench.cli.errors import CommandError
 from workbench.cli.folders import is_bundled
+from workbench.cli.held_out import SAMPLE, read_text
 from workbench.cli.model_finder import resolve_model
 from workbench.cli.progress import told_progress
 from workbench.cli.specs import split_specs
 from workbench.cli.torch_threads import wait_passively
-
-SAMPLE = Path(__file__).with_name("held_out.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ def compare_drafts(order: SpecOrder, json: bool) -> None:
     folder = resolve_model(order.model)
     methods = _methods(order.drafts)
     config = _check(folder, order)
-    text = _read(order.text)
+    text = read_text(order.text, "decoding after pieces of")
     dtype = "float32" if is_bundled(folder) else config.dtype or "float32"
     wait_passively()
     import torch
@@ -99,15 +98,6 @@ def _check(folder: Path, order: SpecOrder) -> ModelConfig:
     if order.max_tokens < 2:
         raise CommandError(f"--max-tokens is {order.max_tokens}: give at least 2, the first takes no decode step")
     return config
-
-
-def _read(path: Path | None) -> str:
-    if path is None:
-        say(f"no --text: decoding after pieces of the bundled sample, {SAMPLE.name}, a short piece of Python")
-    try:
-        return (path or SAMPLE).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise CommandError(f"{path}: it is not UTF-8 text: give another file") from error
 
 
 def cut_prompts(ids: Sequence[int], first: Sequence[int], count: int, size: int) -> list[tuple[int, ...]]:

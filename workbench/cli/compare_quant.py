@@ -18,6 +18,7 @@ from workbench.cli.compare_quant_print import print_comparison
 from workbench.cli.console import print_json, say
 from workbench.cli.errors import CommandError
 from workbench.cli.folders import is_bundled
+from workbench.cli.held_out import SAMPLE, read_text
 from workbench.cli.model_finder import resolve_model
 from workbench.cli.progress import told_progress
 from workbench.cli.specs import split_specs
@@ -25,8 +26,6 @@ from workbench.cli.torch_threads import wait_passively
 
 if TYPE_CHECKING:
     from engine.text.tokenizer import Tokenizer
-
-SAMPLE = Path(__file__).with_name("held_out.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ def compare_methods(order: CompareOrder, json: bool) -> None:
     """Measure what is not known yet, and print all."""
     folder, methods = resolve_model(order.model), split_methods(order.methods)
     config = _check(folder, methods)
-    text = _read(order.text)
+    text = read_text(order.text, "predicting")
     dtype = "float32" if is_bundled(folder) else config.dtype or "float32"
     window = min(order.window, config.context_tokens)
     wait_passively()
@@ -87,15 +86,6 @@ def _check(folder: Path, methods: dict[str, Where]) -> ModelConfig:
     for options in methods.values():
         options.check(config.layers)
     return config
-
-
-def _read(path: Path | None) -> str:
-    if path is None:
-        say(f"no --text: predicting the bundled sample, {SAMPLE.name}, a short piece of Python")
-    try:
-        return (path or SAMPLE).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise CommandError(f"{path}: it is not UTF-8 text: give another file") from error
 
 
 def _measured(
