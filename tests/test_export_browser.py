@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from engine.sanitise import display_text
 from sessions.export import ExportOptions, export_session
 from sessions.reader import Session
 from tests.browser import CHROMIUM, WHY_NOT, Page, browser
+from tests.commands import run
 from tests.exported import attention, record_spiced
 from tests.recorded import DEMO_HEADER, engine_on, record_demo, writer_on
 from tests.scripted import spec
@@ -189,3 +191,44 @@ def test_of_many_requests_those_around_the_selected_one_are_shown(page, tmp_path
     gantt = "const g = document.getElementById('gantt'), box = g.getBoundingClientRect();"
     page.value(f"{{{gantt} g.dispatchEvent({click})}}")
     page.wait_for("document.querySelector('.request[aria-current] b').textContent === '105'")
+
+
+@pytest.fixture(scope="module")
+def thinned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run with a KV policy, in which a beam search ran beside a plain request."""
+    folder = tmp_path_factory.mktemp("thinned")
+    prompts = [
+        {"prompt": "import os\nimport sys\n\n\ndef read(path):\n"},
+        {"prompt": "def add(a, b):\n", "beams": 2},
+    ]
+    (folder / "load.jsonl").write_text("\n".join(map(json.dumps, prompts)))
+    keep = ("--block-size", "4", "--kv-blocks", "64", "--plugin", "sinks=window:8,sinks:2", "--max-tokens", "12")
+    run("record", "--workload", str(folder / "load.jsonl"), "-o", str(folder / "run.wbs"), *keep)
+    export_session(folder / "run.wbs", "html", folder / "run.html")
+    return folder / "run.html"
+
+
+def test_a_dropped_block_is_held_no_longer(page, thinned) -> None:
+    with Session.open(thinned.with_suffix(".wbs")) as session:
+        held = {step: len(session.state_at(step).requests["1"].held_blocks) for step in range(1, 12)}
+        assert session.state_at(11).requests["1"].dropped
+    for step, blocks in held.items():
+        page.open(thinned, f"#request=1&step={step}")
+        assert f"{blocks} held by request 1;" in page.text("#memory-says")
+
+
+def test_a_run_with_a_kv_policy_is_marked(page, thinned, folder) -> None:
+    page.open(thinned)
+    assert "KV policysinks: output may differ" in page.text("#run")
+    page.open(folder / "demo.html")
+    assert "KV policy" not in page.text("#run")
+
+
+def test_a_beams_token_is_not_called_the_largest_logit(page, thinned) -> None:
+    with Session.open(thinned.with_suffix(".wbs")) as session:
+        tokens = session.tokens("2")
+    page.open(thinned, f"#request=2&token={tokens[1].position}")
+    assert "log p" in page.text("#choice thead")
+    assert "undefined" not in page.text("#choice")
+    assert "best continuations of all beams" in page.text("#choice")
+    assert "largest logit after" not in page.text("#choice")

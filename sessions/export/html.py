@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Final
 
 import msgspec
 
+from engine.wording.keeping import OUTPUT_MAY_DIFFER
 from sessions.errors import SessionError
 from sessions.export.excerpt import Excerpt
 from sessions.export.output import Progress
@@ -121,6 +122,7 @@ def _base(excerpt: Excerpt, texts: Texts) -> dict[str, Any]:
         "version": VERSION,
         "about": excerpt.about,
         "header": msgspec.to_builtins(excerpt.session.header),
+        "kv_policy": _kv_policy(excerpt.session.header.kv_policy),
         "requests": requests_part(excerpt, texts),
         "steps": pack(steps_part(excerpt)),
         "decisions": pack(decisions_part(excerpt, texts)),
@@ -130,6 +132,10 @@ def _base(excerpt: Excerpt, texts: Texts) -> dict[str, Any]:
     }
     data["texts"] = list(texts.all)
     return data
+
+
+def _kv_policy(name: str) -> str:
+    return f"{name}: {OUTPUT_MAY_DIFFER}" if name else ""
 
 
 def _size(value: Any) -> int:

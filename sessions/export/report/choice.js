@@ -2,7 +2,7 @@
 
 const STAGES = {
   logit_bias: "bias", repetition: "repeat", presence: "presence", frequency: "freq", temperature: "temp",
-  top_k: "top-k", top_p: "top-p", min_p: "min-p",
+  top_k: "top-k", top_p: "top-p", min_p: "min-p", log_softmax: "log p",
 };
 const FILTERS = new Set(["top_k", "top_p", "min_p"]);
 
@@ -88,7 +88,9 @@ function candidates(request, row, choice) {
 
 /** A stage and its setting; of a filter also how many candidates it left. */
 function stageHead([stage, setting, kept]) {
-  return `${STAGES[stage]} ${setting}${FILTERS.has(stage) ? ` → ${kept.toLocaleString("en")}` : ""}`;
+  const name = STAGES[stage] ?? stage; // a plugin's has its own
+  if (stage === "log_softmax") return name; // it has no setting
+  return `${name} ${setting}${FILTERS.has(stage) ? ` → ${kept.toLocaleString("en")}` : ""}`;
 }
 
 function candidate(request, row, choice, place, transforms, filters) {
@@ -124,6 +126,9 @@ function draw(request, row, choice) {
   const output = request.output;
   if (choice.walk === null && output.draw[row] !== null) {
     return [el("p", { class: "how" }, `A draft stood here: u = ${output.draw[row].toFixed(4)} decided on it, or on what replaced it.`)];
+  }
+  if (choice.stages.some(([stage]) => stage === "log_softmax")) {
+    return [el("p", { class: "how" }, "Beam search: it is among the best continuations of all beams by summed log p, nothing was drawn.")];
   }
   if (choice.walk === null || output.draw[row] === null) {
     return [el("p", { class: "how" }, "Greedy: the largest logit after the stages was taken, nothing was drawn.")];

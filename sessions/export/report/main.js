@@ -36,6 +36,7 @@ function drawRun() {
       ["computed in", `${header.dtype} on ${header.device}`],
       ["versions", `workbench ${header.tool_version}, Python ${header.python_version}, torch ${header.torch_version}`],
       ["branch", about.branch],
+      ...(record.kv_policy ? [["KV policy", record.kv_policy]] : []),
       ...options,
     ]),
   );

@@ -2,6 +2,7 @@
 
 const KINDS = ["free", "cached", "owned", "shared"];
 const TAKES = new Set(["allocated", "matched", "copied", "shared"]);
+const GIVES = new Set(["released", "dropped"]);
 const CHANGES = {
   allocated: "allocated", matched: "matched by a prefix hit", copied: "copied into", shared: "shared with a sample",
   cached: "entered the tree", kept_private: "kept private", released: "released", evicted: "evicted",
@@ -53,7 +54,7 @@ function advance(memory, upto) {
       memory.states[block] = state;
       const names = memory.holders.get(block) ?? new Set();
       if (TAKES.has(change)) names.add(request);
-      if (change === "released") names.delete(request);
+      if (GIVES.has(change)) names.delete(request);
       if (names.size) memory.holders.set(block, names);
       else memory.holders.delete(block);
     }
