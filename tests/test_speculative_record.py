@@ -184,3 +184,9 @@ def test_explain_says_how_many_drafts_became_tokens(recorded: Path) -> None:
     assert sum(life["drafted_tokens"] for life in lives) == len(verdicts)
     assert sum(life["accepted_tokens"] for life in lives) == verdicts.count("accepted")
     assert "drafted tokens" in run("explain", recorded).out
+
+
+def test_layers_that_the_model_does_not_have_are_named_as_they_were_given(tmp_path: Path) -> None:
+    done = run("record", "--prompt", "def", "--plugin", "skip-layers=layers:0-99", "-o", tmp_path / "run.wbs")
+    assert done.code == 2
+    assert "layers is 0–99: leave out some, not all, of layers 0 to 5\n" in done.err

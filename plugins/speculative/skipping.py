@@ -18,6 +18,7 @@ from engine.kv.scratch import ScratchPool
 from engine.model.batch import Batch, Span
 from engine.model.decoder import run
 from engine.option_error import OptionError
+from engine.wording.parts import ranges
 from plugins.speculative.going import Floats, Going, Lane, go_on
 
 MOST_LANES: Final = 32
@@ -32,9 +33,9 @@ class SkippingModel:
         decoder = executor.decoder
         out = frozenset(range(1, len(decoder.layers) - 1, 2)) if left_out is None else left_out
         if not out or not out < frozenset(range(len(decoder.layers))):
-            last = len(decoder.layers) - 1
+            given, last = ranges(sorted(out)) or "none", len(decoder.layers) - 1
             raise OptionError(
-                f"plugin skip-layers: layers is {_listed(out)}: leave out some, not all, of layers 0 to {last}"
+                f"plugin skip-layers: layers is {given}: leave out some, not all, of layers 0 to {last}"
             )
         self._decoder = replace(decoder, layers=tuple(each for each in decoder.layers if each.index not in out))
         self._size = executor.pool.block_size
@@ -69,7 +70,3 @@ class SkippingModel:
         """`[spans, vocab]`: what follows the last token of each, as far as the kept layers know."""
         found: Floats = run(self._decoder.stages(Batch.build(spans, tokens, self._size), self._pool)).numpy()
         return found
-
-
-def _listed(layers: frozenset[int]) -> str:
-    return "+".join(map(str, sorted(layers))) or "none"
