@@ -177,7 +177,7 @@ async def test_without_measures_the_pane_says_what_to_do_and_the_key_does_it(
     session: Path, tmp_path: Path
 ) -> None:
     code = MEASURES.format(tests=str(Path(__file__).parents[1]))
-    async with workbench_on(Recorded(session, program(tmp_path, code))) as (app, pilot):
+    async with workbench_on(Recorded(session, program(tmp_path, code)), (80, 24)) as (app, pilot):
         await press(pilot, "8")
         assert "Nothing has been measured of this model yet" in screen_text(app)
         await press(pilot, "w")
@@ -185,6 +185,8 @@ async def test_without_measures_the_pane_says_what_to_do_and_the_key_does_it(
         await press(pilot, "enter")
         await done(pilot)
         assert "methods on held_out.txt: 60 predictions" in screen_text(app)
+        assert "layers to blame" in screen_text(app)
+        assert "text" in screen_text(app).splitlines()[2].split()
 
 
 async def test_a_measure_that_fails_says_why(session: Path, tmp_path: Path) -> None:

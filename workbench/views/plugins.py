@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Container
 
@@ -112,6 +112,12 @@ class PluginsView(View):
         self.quant.visit(self.scene)
 
     # Showing
+
+    @on(QuantPart.Changed)
+    def _make_room(self) -> None:
+        """Give what has been measured its panes."""
+        self._arrange()
+        self.post_message(self.Rearranged())
 
     def show(self, scene: Scene, news: News) -> None:  # noqa: ARG002
         self._take_in(scene)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from textual import on
+from textual.message import Message
 
 from engine.quantization_result import LayerError, Measured
 from sessions.quantization_kept import Study, model_folder, read_studies, stamp_of
@@ -32,6 +33,9 @@ Found = TypeVar("Found")
 
 class QuantPart(QuantPanes):
     """Holds which text, method, layer, tensor and token are looked at, and the process under way."""
+
+    class Changed(Message):
+        """There is more to show than before, or less."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,6 +98,7 @@ class QuantPart(QuantPanes):
         self._study = self._method = self._tensor = 0
         self._layer = self._position = None
         self._fill(scene)
+        self.post_message(self.Changed())
 
     def _fill(self, scene: Scene) -> None:
         study = self.study
