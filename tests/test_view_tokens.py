@@ -6,11 +6,12 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from textual.geometry import Size
 
-from engine.details import TokenDetails
+from engine.details import LOG_SOFTMAX, StageResult, TokenDetails
 from engine.explain import explain
 from engine.params import SamplingParams
 from engine.sampling import SamplerRow, choose
@@ -31,6 +32,7 @@ from workbench.views.request_text import SHADINGS, RequestText
 from workbench.views.tokens import TokensView
 from workbench.views.tokens_course import NONE, course_of
 from workbench.views.tokens_draw import drawn_from
+from workbench.views.tokens_facts import choice_notes
 from workbench.views.tokens_layout import Wanted, left_out
 from workbench.views.tokens_layout import shown as panes_shown
 from workbench.views.tokens_pane import row_text
@@ -581,3 +583,13 @@ async def test_a_request_without_output_says_so(tmp_path: Path) -> None:
     async with workbench_on(path) as (app, pilot):
         await press(pilot, "2")
         assert "No token of this request has been chosen yet." in screen_text(app)
+
+
+def test_the_chosen_candidate_says_how_it_was_chosen() -> None:
+    drawn, greedy = chosen(SamplingParams(temperature=1.0)), chosen(SamplingParams())
+    beam = msgspec.structs.replace(greedy, stages=(StageResult(LOG_SOFTMAX, 0.0, 500),))
+    judged = msgspec.structs.replace(drawn, interval=None)
+    assert choice_notes(drawn)[0] == f"u = {drawn.draw:.4f} falls here"
+    assert choice_notes(greedy)[0] == "the largest"
+    assert choice_notes(beam)[0] == "of all beams"
+    assert choice_notes(judged)[0] == "came of a draft"

@@ -22,6 +22,15 @@ def of_beams(details: TokenDetails) -> bool:
     return any(stage.stage == LOG_SOFTMAX for stage in details.stages)
 
 
+def choice_notes(details: TokenDetails) -> tuple[str, ...]:
+    """What to say beside the chosen candidate: the same at length, in brief, and in a letter or so."""
+    if details.interval is not None:
+        return f"u = {details.draw:.4f} falls here", "u falls here", "u"
+    if details.draw is not None:
+        return "came of a draft", "drafted"
+    return ("of all beams", "a beam") if of_beams(details) else ("the largest", "largest")
+
+
 def choice_in_brief(details: TokenDetails) -> str:
     """The same in one short line."""
     how = "a beam" if of_beams(details) else "greedy"
@@ -97,4 +106,4 @@ def no_choice(subject: Subject) -> str:
     )
 
 
-__all__ = ["NEAR_TIE", "choice_in_brief", "choice_lines", "no_choice"]
+__all__ = ["NEAR_TIE", "choice_in_brief", "choice_lines", "choice_notes", "no_choice"]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from rich.segment import Segment
 from textual.geometry import Offset
 
+from workbench.views.tokens_facts import choice_notes
 from workbench.views.tokens_stages import Candidate, Cell, Pipeline
 from workbench.widgets.bars import bar_text
 from workbench.widgets.cells import cell_len, fit
@@ -216,10 +217,7 @@ class StagePane(CursorPane):
         assert self.pipeline is not None
         if not row.chosen:
             return ""
-        draw = self.pipeline.details.draw
-        notes = (
-            ("the largest", "largest") if draw is None else (f"u = {draw:.4f} falls here", "u falls here", "u")
-        )
+        notes = choice_notes(self.pipeline.details)
         return next((note for note in notes if cell_len(note) <= room), "")
 
     def foot_lines(self) -> Sequence[list[Segment]]:
