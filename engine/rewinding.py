@@ -87,7 +87,8 @@ class Rewinder:
     def cost(self, branch: int, step: int, exact: bool) -> Rewound:
         """What `back_to` would do. Rows that read what a KV policy dropped later can only be had exactly."""
         new = self._history.last_branch() + 1
-        restoring = None if exact else self._restoring(self._past(branch, step), branch, step)
+        past = self._past(branch, step)
+        restoring = None if exact else self._restoring(past, branch, step)
         if restoring is not None and restoring.possible:
             tokens = sum(len(part.token_ids) for job in restoring.jobs(self._most_tokens) for part in job.slices)
             return Rewound(new, step, recomputed_tokens=tokens)

@@ -234,8 +234,9 @@ def test_going_back_needs_a_record_and_a_step_that_was() -> None:
     with pytest.raises(OptionError, match="keeps no record"):
         scripted_engine(8).rewind(0)
     engine, _ = engine_with_a_past(8)
-    with pytest.raises(OptionError, match="there is no step 3 in branch 0"):
-        engine.rewind(3)
+    for exact in (False, True):
+        with pytest.raises(OptionError, match="there is no step 3 in branch 0"):
+            engine.rewind(3, exact=exact)
     with pytest.raises(OptionError, match="there is no branch 4"):
         engine.rewind(0, 4)
 
