@@ -38,6 +38,7 @@ from workbench.views.tokens_layout import shown as panes_shown
 from workbench.views.tokens_pane import row_text
 from workbench.views.tokens_settings import FIELDS, stepped, value_text
 from workbench.views.tokens_stages import Pipeline
+from workbench.views.tokens_trying import draw_title
 from workbench.views.tokens_whatif import Reworked, rework_choice
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
@@ -593,3 +594,9 @@ def test_the_chosen_candidate_says_how_it_was_chosen() -> None:
     assert choice_notes(greedy)[0] == "the largest"
     assert choice_notes(beam)[0] == "of all beams"
     assert choice_notes(judged)[0] == "came of a draft"
+
+
+def test_a_drafts_draw_is_not_taken_for_the_one_that_settings_are_tried_with() -> None:
+    drawn = chosen(SamplingParams(temperature=1.0))
+    assert draw_title(drawn) == "what if: the same draw"
+    assert "without drafts" in draw_title(msgspec.structs.replace(drawn, interval=None))

@@ -26,7 +26,7 @@ from workbench.views.tokens_pane import SideStep, StagePane
 from workbench.views.tokens_settings import SettingsChanged, SettingsPane
 from workbench.views.tokens_stages import Pipeline
 from workbench.views.tokens_text import tokens_text
-from workbench.views.tokens_trying import Trying, trying_title
+from workbench.views.tokens_trying import Trying, draw_title, trying_title
 from workbench.widgets.cdfbar import CdfBar
 from workbench.widgets.messages import Activated, CursorMoved
 from workbench.widgets.sparkline import StepChart
@@ -212,7 +212,7 @@ class TokensView(View):
         kept = "from the logits captured in the run"
         pane.border_subtitle = kept if result.captured else recomputed(result.worst, scene.glyphs)
         self._redrawn = drawn_from(result.details, record.token_text)
-        _fill_draw(self.redraw, self._redrawn, result.details, "what if: the same draw")
+        _fill_draw(self.redraw, self._redrawn, result.details, draw_title(before))
 
     def fork_hint(self) -> ForkHint | None:
         """The candidate under the cursor, or the settings that are tried."""

@@ -22,11 +22,16 @@ def of_beams(details: TokenDetails) -> bool:
     return any(stage.stage == LOG_SOFTMAX for stage in details.stages)
 
 
+def of_draft(details: TokenDetails | None) -> bool:
+    """Whether its draw judged a draft, or chose in a rejected one's place: not what plain decoding draws with."""
+    return details is not None and details.draw is not None and details.interval is None
+
+
 def choice_notes(details: TokenDetails) -> tuple[str, ...]:
     """What to say beside the chosen candidate: the same at length, in brief, and in a letter or so."""
     if details.interval is not None:
         return f"u = {details.draw:.4f} falls here", "u falls here", "u"
-    if details.draw is not None:
+    if of_draft(details):
         return "came of a draft", "drafted"
     return ("of all beams", "a beam") if of_beams(details) else ("the largest", "largest")
 
@@ -106,4 +111,4 @@ def no_choice(subject: Subject) -> str:
     )
 
 
-__all__ = ["NEAR_TIE", "choice_in_brief", "choice_lines", "choice_notes", "no_choice"]
+__all__ = ["NEAR_TIE", "choice_in_brief", "choice_lines", "choice_notes", "no_choice", "of_draft"]

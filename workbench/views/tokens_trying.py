@@ -11,7 +11,7 @@ from workbench.inspections import Look
 from workbench.views.captured import captured_logits
 from workbench.views.looking import looked, why_not_looked
 from workbench.views.subject import Subject
-from workbench.views.tokens_facts import no_choice
+from workbench.views.tokens_facts import no_choice, of_draft
 from workbench.views.tokens_whatif import Reworked, Settings, rework_choice
 
 
@@ -84,11 +84,17 @@ def trying_title(settings: Settings, subject: Subject, result: Reworked, scene: 
         return f"instead of the given {given} (rank {result.given.rank:,}): {token}"
     if subject.choice >= subject.count:
         return f"what comes next, {settings.changes}: {token}"
-    return f"worked again, {settings.changes}: {'the same token' if _same(before, result.details) else token}"
+    how = "worked again without drafts" if of_draft(before) else "worked again"
+    return f"{how}, {settings.changes}: {'the same token' if _same(before, result.details) else token}"
+
+
+def draw_title(before: TokenDetails | None) -> str:
+    """Which draw it is that the settings are tried with, where there was one."""
+    return "what if: the draw that there is without drafts" if of_draft(before) else "what if: the same draw"
 
 
 def _same(before: TokenDetails | None, now: TokenDetails) -> bool:
     return before is not None and before.token == now.token
 
 
-__all__ = ["Trying", "trying_title"]
+__all__ = ["Trying", "draw_title", "trying_title"]
