@@ -125,6 +125,20 @@ def test_drafts_are_cut_to_the_budget_that_decodes_leave_and_the_record_says_so(
     assert none_left.cut == TokenBudgetSpent(3, 4, 4)
 
 
+def test_a_prompt_is_computed_as_fast_beside_drafts_as_without() -> None:
+    steps = []
+    for engine in (
+        drafting(scripted_engine(block_size=4, token_budget=4), Fixed(3)),
+        scripted_engine(block_size=4, token_budget=4),
+    ):
+        engine.submit(spec([1, 2], 30))
+        engine.run(2)
+        engine.submit(spec(range(12), 3))
+        engine.run(4)
+        steps.append(engine.state.requests["2"].num_tokens - 12)
+    assert steps == [1, 1]
+
+
 def test_drafts_out_of_blocks_preempt_nobody_and_decoding_goes_on() -> None:
     engine = drafting(scripted_engine(4, block_size=2, prefix_cache=False), Fixed(4))
     engine.submit(spec([1, 2, 3], 5))
