@@ -69,8 +69,15 @@ class SnapKVOptions(msgspec.Struct, frozen=True):
         int, msgspec.Meta(ge=1, le=4096, description="Last prompt tokens: they ask, and stay.")
     ] = 32
     kernel: Annotated[
-        int, msgspec.Meta(ge=1, le=1023, description="Neighbouring blocks that share the highest score.")
+        int,
+        msgspec.Meta(
+            ge=1, le=1023, description="Neighbouring blocks, an odd number, that share the highest score."
+        ),
     ] = 1
+
+    def __post_init__(self) -> None:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel is {self.kernel}: give an odd number, a block and as many on each side")
 
 
 class SnapKV:

@@ -412,6 +412,8 @@ def test_the_prompt_is_compressed_once() -> None:
     assert drops(snapkv, "keep:4,observe:4", later) is None
     pooled = drops(snapkv, "keep:4,observe:4,kernel:3", at_the_end)
     assert pooled == Drop((2, 3), LeastAttended((3.0, 3.0), 5.0, 4))
+    with pytest.raises(PluginError, match="kernel is 2: give an odd number"):
+        load_plugins(["snapkv=kernel:2"])
 
 
 @pytest.mark.parametrize(
