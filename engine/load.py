@@ -91,7 +91,9 @@ def _weights_of(folder: Path, dtype: str, plugs: Plugs, adapters: Sequence[str])
     try:
         return call_hook(plugin, "prepare_weights", loaded, deadline_s=None)
     except PluginFailedError as failure:
-        if isinstance(failure.__cause__, ModelError | OptionError):
+        if isinstance(failure.__cause__, OptionError):
+            raise OptionError(f"plugin {plugin}: {failure.__cause__}") from failure
+        if isinstance(failure.__cause__, ModelError):
             raise failure.__cause__ from failure
         plugs.disable(failure)
         return load_decoder(folder, DTYPES[dtype])

@@ -154,7 +154,7 @@ def _allowed_info(info: inspect.Type) -> str:
 
 def _bounds(info: inspect.IntType | inspect.FloatType) -> str:
     parts = [
-        f"{word} {limit:g}"
+        f"{word} {limit:g}" if isinstance(limit, float) else f"{word} {limit}"
         for word, limit in (
             ("of at least", info.ge), ("above", info.gt), ("of at most", info.le), ("below", info.lt),
         )

@@ -22,7 +22,7 @@ from engine.details import FILTERS, TRANSFORMS
 from engine.kv import eviction
 from engine.params import SamplingParams
 from engine.plug_guard import ContractError, PluginFailedError, call_hook
-from plugins.arguments import read_options
+from plugins.arguments import options_of, read_options
 from plugins.contract import CAPABILITIES
 from plugins.errors import PluginError
 from plugins.example import write_example
@@ -74,6 +74,15 @@ def test_a_wrong_option_names_plugin_option_value_and_what_is_allowed(arguments:
         read_options("x", Options, arguments)
     assert str(caught.value).startswith(line)
     assert "\n" not in str(caught.value)
+
+
+def test_bounds_are_said_as_they_are() -> None:
+    class Wide(msgspec.Struct):
+        most: Annotated[int, msgspec.Meta(le=2**30)] = 1
+        part: Annotated[float, msgspec.Meta(gt=0)] = 0.5
+
+    said = [option.type for option in options_of(Wide)]
+    assert said == ["a whole number of at most 1073741824", "a number above 0"]
 
 
 @given(st.text(max_size=40))

@@ -6,7 +6,7 @@ Several names or ranges in one field are joined by `+`, as in `keep:lm_head+down
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -14,8 +14,9 @@ from msgspec import Meta
 from engine.option_error import OptionError
 
 PROJECTIONS: Final = ("qkv", "o", "gate_up", "down", "lm_head")
-GROUPS: Final = (16, 32, 64, 128, 256)
 _RANGE: Final = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?", re.ASCII)
+
+Group = Literal[16, 32, 64, 128, 256]
 
 
 class Where(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,37 +65,23 @@ class W8A8Options(Where, frozen=True, kw_only=True):
 class Int4Options(Where, frozen=True, kw_only=True):
     """Four bits, a scale and a zero for each group of inputs."""
 
-    group: Annotated[int, Meta(description="inputs that share a scale")] = 64
+    group: Annotated[Group, Meta(description="inputs that share a scale")] = 64
     symmetric: Annotated[bool, Meta(description="levels around 0: no zero for each group")] = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _one_of("group", self.group, GROUPS)
 
 
 class Calibrated(Int4Options, frozen=True, kw_only=True):
     """Of methods that look at activations."""
 
     text: Annotated[str, Meta(description="a file to calibrate on, instead of the bundled sample")] = ""
-    samples: Annotated[int, Meta(description="pieces of the text")] = 32
-    length: Annotated[int, Meta(description="tokens in a piece")] = 256
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _between("samples", self.samples, 1, 4096)
-        _between("length", self.length, 2, 4096)
+    samples: Annotated[int, Meta(ge=1, le=4096, description="pieces of the text")] = 32
+    length: Annotated[int, Meta(ge=2, le=4096, description="tokens in a piece")] = 256
 
 
 class GptqOptions(Calibrated, frozen=True, kw_only=True):
     """Four bits, errors made up for by later inputs."""
 
     act_order: Annotated[bool, Meta(description="round the inputs that matter most first")] = True
-    damping: Annotated[float, Meta(description="part of the mean curvature that is added")] = 0.05
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.damping <= 1:
-            raise OptionError(f"damping is {self.damping}: it must be above 0 and at most 1")
+    damping: Annotated[float, Meta(gt=0, le=1, description="part of the mean curvature that is added")] = 0.05
 
 
 class AwqOptions(Calibrated, frozen=True, kw_only=True):
@@ -106,12 +93,8 @@ class AwqOptions(Calibrated, frozen=True, kw_only=True):
 class Nf4Options(Where, frozen=True, kw_only=True):
     """Four bits on the levels of a normal distribution."""
 
-    block: Annotated[int, Meta(description="weights that share a magnitude")] = 64
+    block: Annotated[Group, Meta(description="weights that share a magnitude")] = 64
     double: Annotated[bool, Meta(description="keep magnitudes in eight bits too")] = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _one_of("block", self.block, GROUPS)
 
 
 def _ranges(text: str) -> tuple[tuple[int, int], ...]:
@@ -135,13 +118,3 @@ def _names(option: str, text: str) -> frozenset[str]:
         if name not in PROJECTIONS:
             raise OptionError(f"{option} is {text!r}: {name!r} is none of {', '.join(PROJECTIONS)}")
     return names
-
-
-def _one_of(name: str, value: int, allowed: tuple[int, ...]) -> None:
-    if value not in allowed:
-        raise OptionError(f"{name} is {value}: it must be one of {', '.join(map(str, allowed))}")
-
-
-def _between(name: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
-        raise OptionError(f"{name} is {value}: it must be from {least} to {most}")
