@@ -1,8 +1,8 @@
 """Train the tokenizer, the target model and the draft model that ship with the project.
 
     python -m models.train tokenizer
-    python -m models.train target --minutes 61 --checkpoint /tmp/target.safetensors
-    python -m models.train draft  --minutes 50 --checkpoint /tmp/draft.safetensors
+    python -m models.train target --minutes 61 --checkpoint target.safetensors
+    python -m models.train draft  --minutes 50 --checkpoint draft.safetensors
 
 The learning rate follows the clock, not a step count: it reaches zero when the minutes are over, however busy
 the machine was. A run that is stopped goes on from its checkpoint when the same command is given again.
