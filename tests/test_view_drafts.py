@@ -22,6 +22,7 @@ from workbench.views.drafts import DraftsPart
 from workbench.views.drafts_data import DraftRounds
 from workbench.views.drafts_tables import DraftLanes, LedgerRows, ResidualRows
 from workbench.views.plugins import PluginsView
+from workbench.views.plugins_run import UNNAMED, PluginRows
 from workbench.widgets.glyphs import UNICODE
 from workbench.widgets.spans import plain
 
@@ -190,6 +191,17 @@ async def test_the_runs_plugins_say_what_they_did(session: Path) -> None:
         shown = screen_text(app)
     assert "guesser" in shown
     assert f"drafted {drafted} times" in shown
+
+
+def test_a_plugin_that_no_event_names_is_judged_when_all_events_were_seen(tmp_path: Path) -> None:
+    record_drafted(tmp_path / "run.wbs")
+    with Session.open(tmp_path / "run.wbs") as opened:
+        seen, events = Deeds(), opened.last_seq
+        assert PluginRows((), (), seen, events).did("guesser") == "nothing in the first 0 events"
+        assert seen.scan(opened)
+    rows = PluginRows((), (), seen, events)
+    assert rows.did("guesser").startswith("drafted ")
+    assert rows.did("other") == UNNAMED
 
 
 def test_deeds_are_counted_in_parts_and_failures_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,7 @@ NO_PLUGINS = (
     "This run had no plugins, and this screen has none.\n"
     "record --plugin NAME, or workbench --plugin NAME, brings one; workbench plugins ls names them."
 )
+UNNAMED = "no event names it; what is done to weights, storage, order or a screen has none"
 _DEEDS = {"logits_changed": "changed logits", "drafted": "drafted", "dropped": "dropped blocks"}
 
 
@@ -49,11 +50,13 @@ class PluginRows(Rows):
         Column("what it did", least=16),
     )
 
-    def __init__(self, used: Sequence[PluginUsed], pages: Sequence[AddedPage], deeds: Deeds) -> None:
+    def __init__(self, used: Sequence[PluginUsed], pages: Sequence[AddedPage], deeds: Deeds, events: int) -> None:
+        """`events` is how many were recorded, of which `deeds` may not have seen all."""
         self.used = used
         ran = {each.name for each in used}
         self.pages = [page for page in pages if page.plugin not in ran]
         self._deeds = deeds
+        self._unnamed = UNNAMED if deeds.scanned >= events else f"nothing in the first {deeds.scanned:,} events"
 
     def __len__(self) -> int:
         return len(self.used) + len(self.pages)
@@ -81,7 +84,7 @@ class PluginRows(Rows):
         said = ", ".join(f"{_DEEDS[kind]} {plural(found[kind], 'time')}" for kind in _DEEDS if kind in found)
         if name in self._deeds.disabled:
             return f"disabled in step {self._deeds.disabled[name].step:,}" + (f"; {said}" if said else "")
-        return said or "no event names it: it acts on weights, storage, order, or the screen"
+        return said or self._unnamed
 
 
 class RunPart(Container):
@@ -143,7 +146,7 @@ class RunPart(Container):
             self._fill(self._app.scene)
 
     def _fill(self, scene: Scene) -> None:
-        rows = PluginRows(scene.record.about.plugins, self._app.added.pages, self.deeds)
+        rows = PluginRows(scene.record.about.plugins, self._app.added.pages, self.deeds, scene.record.event_count)
         self.page.display = len(rows) > 0
         self.list.set_model(rows if len(rows) else None)
         if len(rows):
@@ -165,7 +168,7 @@ def plugins_text(scene: Scene, pages: Sequence[AddedPage], width: int) -> str:
     """The run's plugins as text, with what they did in the first part of a long run."""
     deeds = Deeds()
     complete = deeds.scan(scene.record.session)
-    rows = PluginRows(scene.record.about.plugins, pages, deeds)
+    rows = PluginRows(scene.record.about.plugins, pages, deeds, scene.record.event_count)
     lines = [astext.heading("plugins of this run", width)]
     if not len(rows):
         return "\n".join([*lines, *astext.paragraphs(NO_PLUGINS.splitlines(), width)])
@@ -206,4 +209,4 @@ def _in_step(scene: Scene, name: str) -> Iterator[Fact]:
             yield Fact(f"step {scene.moment.step:,}", sentence(row.event, text))
 
 
-__all__ = ["NO_PLUGINS", "PluginRows", "RunPart", "page_of", "plugins_text"]
+__all__ = ["NO_PLUGINS", "UNNAMED", "PluginRows", "RunPart", "page_of", "plugins_text"]
