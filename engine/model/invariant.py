@@ -92,9 +92,10 @@ class TiledRMSNorm(RMSNorm):
         return in_tiles(self._of_tile, x)
 
     def _of_tile(self, x: Tensor) -> Tensor:
-        length = torch.linalg.vector_norm(x, 2, -1, keepdim=True, dtype=torch.float32)
+        wide = x.float()
+        length = torch.linalg.vector_norm(wide, 2, -1, keepdim=True)
         scale = (length * length).mul_(self._per_item).add_(self._eps).rsqrt_()
-        normed: Tensor = (x * scale).mul_(self.weight).to(x.dtype)
+        normed: Tensor = (wide * scale).mul_(self._wide).to(x.dtype)
         return normed
 
 
