@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 
 from benchmarks import looking_back, quant, random_model, recording, spec, speed
-from benchmarks.forward import bandwidth
 from engine.model.weights import load_decoder
 
 STAGES = ("recording", "session", "speed", "quant", "spec")
@@ -64,13 +63,13 @@ def _session(quick: bool) -> None:
 
 
 def _speed(tokens: int, rounds: int) -> None:
-    print(f"{torch.get_num_threads()} threads, memory bandwidth {bandwidth() / 1e9:.1f} GB/s")
+    print(f"{torch.get_num_threads()} threads, memory bandwidth {speed.bandwidth() / 1e9:.1f} GB/s")
     print(speed.HEADER, flush=True)
-    _print(speed.compare(BUNDLED, "bundled fp32", torch.float32, 4 * tokens, rounds))
+    _print(speed.compare(BUNDLED, "bundled fp32", "float32", 4 * tokens, rounds))
     with tempfile.TemporaryDirectory() as folder:
         print("building the 0.5B model", file=sys.stderr)
         random_model.build(Path(folder), "0.5b", "bfloat16")
-        _print(speed.compare(Path(folder), "0.5B bf16", torch.bfloat16, tokens // 2, max(3, rounds // 2)))
+        _print(speed.compare(Path(folder), "0.5B bf16", "bfloat16", tokens // 2, rounds))
 
 
 def _quant(rounds: int) -> None:

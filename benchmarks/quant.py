@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from benchmarks.forward import BLOCK_SIZE
+from benchmarks.generating import BLOCK_SIZE
 from engine.kv.pool import KVPool, MakePool
 from engine.model.batch import Batch, Span
 from engine.model.decoder import Decoder, run

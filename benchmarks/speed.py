@@ -1,30 +1,25 @@
 """The whole engine beside transformers' `generate`: decode at batch 1 and 8, and prefill.
 
-Both run the same prompts in the same process, in turn, and medians are compared, so that a busy machine
+Each has a process of its own. They run the same prompts in turn, and medians are compared, so that a busy machine
 slows both alike. Ours schedules, pages and samples as always, but does not record.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+import statistics
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from benchmarks.forward import Generate, Prompts, bandwidth, medians
-from engine.engine import Engine
-from engine.executor import TorchExecutor
-from engine.kv.pool import KVPool
-from engine.load import limits_of
-from engine.model.decoder import Decoder
-from engine.model.reference import load_reference
-from engine.model.weights import load_decoder
-from engine.params import EngineOptions, RequestSpec, SamplingParams
+from benchmarks.generating import Generating, Prompts
+from engine.model.config import ModelConfig, read_config
+from engine.model.weights import DTYPES
 
 CASES = ((1, 128), (8, 128), (1, 512))  # batch, prompt tokens
-BLOCK_SIZE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,64 +39,49 @@ class Line:
 HEADER = f"{'tokens/s':34}{'workbench':>10}{'generate':>12}{'ratio':>9}"
 
 
-def new_engine(decoder: Decoder, prompts: Prompts, max_tokens: int) -> Engine:
-    """An engine with just room for `prompts` and their outputs, on weights that are loaded already."""
-    longest = max(map(len, prompts)) + max_tokens
-    blocks = len(prompts) * (longest // BLOCK_SIZE + 1)
-    options = EngineOptions(block_size=BLOCK_SIZE, token_budget=1024, kv_blocks=blocks)
-    pool = KVPool(decoder.config, blocks, BLOCK_SIZE, decoder.dtype)
-    executor = TorchExecutor(decoder, pool, options.seed)
-    return Engine(executor, limits_of(decoder.config), blocks, options)
-
-
-def engine_generate(decoder: Decoder) -> Generate:
-    """Greedy generation by a new engine each time, so that nothing is cached from before."""
-
-    def generate(prompts: Prompts, max_tokens: int) -> list[list[int]]:
-        engine = new_engine(decoder, prompts, max_tokens)
-        params = SamplingParams(max_tokens=max_tokens, ignore_eos=True)
-        ids = [engine.submit(RequestSpec(tuple(prompt), params))[0] for prompt in prompts]
-        engine.run()
-        return [list(engine.tokens.tokens_of(id_))[-max_tokens:] for id_ in ids]
-
-    return generate
-
-
-def compare(folder: Path, name: str, dtype: torch.dtype, tokens: int, rounds: int) -> list[Line]:
+def compare(folder: Path, name: str, dtype: str, tokens: int, rounds: int) -> Iterator[Line]:
     """Every case on the model in `folder`."""
-    decoder = load_decoder(folder, dtype)
-    both = (engine_generate(decoder), load_reference(folder, dtype).generate)
-    limit = bandwidth() / _bytes_read(decoder)
-    return [_case(name, both, decoder, batch, length, tokens, rounds, limit) for batch, length in CASES]
+    config = read_config(folder)
+    limit = bandwidth() / (_weights_read(config) * DTYPES[dtype].itemsize)
+    with Generating("workbench", folder, dtype) as ours, Generating("generate", folder, dtype) as theirs:
+        for batch, length in CASES:
+            prompts = [random.Random(seed).choices(range(config.vocab_size), k=length) for seed in range(batch)]
+            first = _medians((ours, theirs), prompts, 1, rounds)
+            if length == 512:
+                yield Line(f"{name}  prefill {length}", *(batch * length / taken for taken in first))
+                continue
+            whole = _medians((ours, theirs), prompts, tokens + 1, rounds)
+            rates = [batch * tokens / (all_ - one) for all_, one in zip(whole, first, strict=True)]
+            yield Line(f"{name}  decode batch {batch}", *rates, rates[0] / limit if batch == 1 else None)
 
 
-def _case(
-    name: str,
-    both: Sequence[Generate],
-    decoder: Decoder,
-    batch: int,
-    length: int,
-    tokens: int,
-    rounds: int,
-    limit: float,
-) -> Line:
-    vocab = decoder.config.vocab_size
-    prompts = [random.Random(seed).choices(range(vocab), k=length) for seed in range(batch)]
-    first = medians(both, prompts, 1, rounds)
-    if length == 512:
-        ours, theirs = (batch * length / taken for taken in first)
-        return Line(f"{name}  prefill {length}", ours, theirs)
-    whole = medians(both, prompts, tokens + 1, rounds)
-    ours, theirs = (batch * tokens / (all_ - one) for all_, one in zip(whole, first, strict=True))
-    return Line(f"{name}  decode batch {batch}", ours, theirs, ours / limit if batch == 1 else None)
+def _medians(both: Sequence[Generating], prompts: Prompts, max_tokens: int, rounds: int) -> list[float]:
+    """Median seconds of each, measured in turn."""
+    times: list[list[float]] = [[] for _ in both]
+    for each in both:
+        each.seconds(prompts, 2)
+    for _ in range(rounds):
+        for each, taken in zip(both, times, strict=True):
+            taken.append(each.seconds(prompts, max_tokens))
+    return [statistics.median(taken) for taken in times]
 
 
-def _bytes_read(decoder: Decoder) -> int:
-    """Bytes of weights that one decode step must read: everything but the rows of the embedding it skips."""
-    config = decoder.config
+def bandwidth(floats: int = 1 << 28, rounds: int = 9) -> float:
+    """Bytes a second that the machine reads from memory, as torch's sum of 1 GiB sees it."""
+    data = torch.ones(floats)
+    times = []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        data.sum()
+        times.append(time.perf_counter() - begin)
+    return data.nbytes / statistics.median(times)
+
+
+def _weights_read(config: ModelConfig) -> int:
+    """The weights that one decode step must read: everything but the rows of the embedding it skips."""
     matrices = config.layers * (
         config.hidden_size * (config.heads + 2 * config.kv_heads) * config.head_dim
         + config.heads * config.head_dim * config.hidden_size
         + 3 * config.hidden_size * config.intermediate_size
     )
-    return (matrices + config.vocab_size * config.hidden_size) * decoder.embed.element_size()
+    return matrices + config.vocab_size * config.hidden_size

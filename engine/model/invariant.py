@@ -95,7 +95,7 @@ class TiledRMSNorm(RMSNorm):
         wide = x.float()
         length = torch.linalg.vector_norm(wide, 2, -1, keepdim=True)
         scale = (length * length).mul_(self._per_item).add_(self._eps).rsqrt_()
-        normed: Tensor = (wide * scale).mul_(self._wide).to(x.dtype)
+        normed: Tensor = (wide * scale).to(x.dtype).mul_(self.weight)
         return normed
 
 
