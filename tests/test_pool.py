@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from engine.kv.pool import KVPool
+from engine.model.attention import attend, mix, scores
 from engine.model.batch import SMALL_READ_TOKENS, Batch, Span, span_slots
 from engine.model.config import ModelConfig, read_config
+from engine.model.reads import PIECE_ROWS, WHOLE_FROM
 from engine.model.weights import load_decoder
 from tests.tiny_models import Paged, save_model, token_ids
 
@@ -95,6 +97,31 @@ def test_a_decode_of_equal_lengths_needs_no_mask() -> None:
     spans = [Span("a", 4, 1, [0, 1]), Span("b", 4, 1, [2, 3])]
     (read,) = Batch.build(spans, [1, 2], block_size=3).reads(None, torch.float32)
     assert read.mask is None
+
+
+@pytest.mark.parametrize("start", [0, 7])
+@pytest.mark.parametrize("window", [None, 150])
+@pytest.mark.parametrize("tokens", [2, PIECE_ROWS, PIECE_ROWS + 1, 3 * PIECE_ROWS - 1, WHOLE_FROM])
+def test_a_prefill_in_pieces_attends_to_what_its_rows_may_look_at(
+    config: ModelConfig, start: int, window: int | None, tokens: int
+) -> None:
+    end = start + tokens
+    pool = KVPool(config, -(-end // 16), 16)
+    pool.layers[0].normal_(generator=torch.Generator().manual_seed(tokens))
+    q = torch.randn(1 + tokens, config.heads, config.head_dim, generator=torch.Generator().manual_seed(end))
+    one = Span("b", 0, 1, [0])
+    batch = Batch.build([one, Span("a", start, tokens, range(pool.num_blocks))], [1] * len(q), 16)
+
+    found = attend(q, pool, 0, batch, window)[1:]
+
+    key, value = pool.layers[0][:end].unbind(1)
+    weights = scores(q[1:], key, torch.arange(start, end), torch.arange(end), window).softmax(-1)
+    torch.testing.assert_close(found, mix(weights, value), atol=1e-5, rtol=1e-5)
+
+
+def test_a_piece_of_a_prefill_reads_no_key_that_only_later_rows_see() -> None:
+    reads = Batch.build([Span("a", 0, 500, range(32))], [1] * 500, 16).reads(None, torch.float32)
+    assert [read.slots.shape[1] for read in reads] == [PIECE_ROWS, 2 * PIECE_ROWS, 500]
 
 
 def test_the_tensors_hold_the_keys_and_values_of_a_dense_run(folder: Path) -> None:

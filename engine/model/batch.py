@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from engine.model.reads import Read, decode_read, prefill_read, thinned_decode_read, thinned_read
+from engine.model.reads import Read, decode_read, pieces, prefill_read, thinned_decode_read, thinned_read
 from engine.model.span import Span, span_slots
 
 __all__ = ["Batch", "Span", "span_slots"]
@@ -106,7 +106,8 @@ class Batch:
         for index, span in enumerate(self.spans):
             if span.tokens > 1:
                 read = thinned_read if span.dropped else prefill_read
-                yield read(span, self.rows(index), self.block_size, window, dtype)
+                for part, part_rows in pieces(span, self.first_rows[index]):
+                    yield read(part, part_rows, self.block_size, window, dtype)
             else:
                 scattered = bool(span.dropped or span.slots)
                 decodes.setdefault((_size_class(span, window), scattered), []).append(index)

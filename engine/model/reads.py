@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,13 +12,18 @@ from torch.nn import functional as F
 from engine.kv.holes import BEYOND
 from engine.model.span import Span, block_slots, span_slots
 
+PIECE_ROWS = 192
+WHOLE_FROM = 768
+"""From here on torch's kernel takes 256 rows at a time and leaves out keys that none of them may look at; below,
+it takes 64 and computes the scores of up to 512 keys that no row will use: a quarter of a read of 512 rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Read:
     """What some rows of the batch attend to.
 
     Decode: one row a sequence, all in one call; shorter ones repeat their own last slot, masked.
-    Prefill: the rows of one span over one sequence, causal by position.
+    Prefill: rows of one span over one sequence, causal by position.
     """
 
     decode: bool
@@ -83,6 +88,14 @@ def _left(span: Span, block_size: int, window: int | None) -> tuple[Tensor, Tens
         return keys, torch.full_like(keys, BEYOND)
     left = blind > span.start
     return keys[left], blind[left]
+
+
+def pieces(span: Span, first_row: int) -> Iterator[tuple[Span, slice]]:
+    """A span of several tokens in the parts that are one read each, with their rows."""
+    step = PIECE_ROWS if span.tokens < WHOLE_FROM else span.tokens
+    for at in range(0, span.tokens, step):
+        tokens = min(step, span.tokens - at)
+        yield replace(span, start=span.start + at, tokens=tokens), slice(first_row + at, first_row + at + tokens)
 
 
 def prefill_read(span: Span, rows: slice, block_size: int, window: int | None, dtype: torch.dtype) -> Read:
