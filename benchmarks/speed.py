@@ -1,7 +1,8 @@
 """The whole engine beside transformers' `generate`: decode at batch 1 and 8, and prefill.
 
-Each has a process of its own. They run the same prompts in turn, and medians are compared, so that a busy machine
-slows both alike. Ours schedules, pages and samples as always, but does not record.
+Each has a process of its own, new for each case, so that what one case leaves behind in an allocator does not
+decide the next. They run the same prompts in turn, and medians are compared, so that a busy machine slows both
+alike. Ours schedules, pages and samples as always, but does not record.
 """
 
 from __future__ import annotations
@@ -43,16 +44,17 @@ def compare(folder: Path, name: str, dtype: str, tokens: int, rounds: int) -> It
     """Every case on the model in `folder`."""
     config = read_config(folder)
     limit = bandwidth() / (_weights_read(config) * DTYPES[dtype].itemsize)
-    with Generating("workbench", folder, dtype) as ours, Generating("generate", folder, dtype) as theirs:
-        for batch, length in CASES:
-            prompts = [random.Random(seed).choices(range(config.vocab_size), k=length) for seed in range(batch)]
-            first = _medians((ours, theirs), prompts, 1, rounds)
+    for batch, length in CASES:
+        prompts = [random.Random(seed).choices(range(config.vocab_size), k=length) for seed in range(batch)]
+        with Generating("workbench", folder, dtype) as ours, Generating("generate", folder, dtype) as theirs:
+            both = (ours, theirs)
+            first = _medians(both, prompts, 1, rounds)
             if length == 512:
                 yield Line(f"{name}  prefill {length}", *(batch * length / taken for taken in first))
                 continue
-            whole = _medians((ours, theirs), prompts, tokens + 1, rounds)
-            rates = [batch * tokens / (all_ - one) for all_, one in zip(whole, first, strict=True)]
-            yield Line(f"{name}  decode batch {batch}", *rates, rates[0] / limit if batch == 1 else None)
+            whole = _medians(both, prompts, tokens + 1, rounds)
+        rates = [batch * tokens / (all_ - one) for all_, one in zip(whole, first, strict=True)]
+        yield Line(f"{name}  decode batch {batch}", *rates, rates[0] / limit if batch == 1 else None)
 
 
 def _medians(both: Sequence[Generating], prompts: Prompts, max_tokens: int, rounds: int) -> list[float]:
