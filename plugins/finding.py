@@ -11,17 +11,23 @@ import importlib.util
 import re
 import sys
 import tomllib
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
+from engine.plug_guard import PluginFailedError, call_hook
 from plugins.errors import PluginError
+
+T = TypeVar("T")
 
 GROUP: Final = "workbench.plugins"
 OURS: Final = "llm-workbench"
+LOADING_S: Final = 20.0
+"""How long a plugin may take to be imported, and again to provide what it brings."""
 _PROJECT: Final = Path(__file__).resolve().parent.parent / "pyproject.toml"
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
 
@@ -81,15 +87,25 @@ def find(name: str) -> Found:
 
 def load(found: Found) -> Any:
     """The plugin's object. Raises PluginError where it cannot be imported or is no plugin."""
+    return _checked(found, call_in_time(found.name, "import", lambda: _import(found)))
+
+
+def call_in_time(plugin: str, what: str, call: Callable[[], T]) -> T:
+    """What `call` returns. Raises PluginError instead of whatever it raises, and after `LOADING_S`."""
+    try:
+        return call_hook(plugin, what, call, LOADING_S)
+    except PluginFailedError as failure:
+        if isinstance(failure.__cause__, PluginError):
+            raise failure.__cause__ from None
+        raise PluginError(str(failure)) from failure
+
+
+def _import(found: Found) -> Any:
     try:
         thing = found.entry.load() if found.entry is not None else _of_file(found)
-        plugin = thing() if isinstance(thing, type) else thing
-    except PluginError:
-        raise
-    except (Exception, SystemExit) as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        raise PluginError(f"plugin {found.name} cannot be imported: {said}") from error
-    return _checked(found, plugin)
+        return thing() if isinstance(thing, type) else thing
+    except SystemExit as error:
+        raise PluginError(f"plugin {found.name}: import raised SystemExit: {error}") from error
 
 
 def _checked(found: Found, plugin: Any) -> Any:

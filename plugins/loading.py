@@ -19,7 +19,7 @@ from engine.plugs_kv import GuardedKVPolicy
 from plugins.arguments import Asked, parse_asked, read_options
 from plugins.contract import CAPABILITIES
 from plugins.errors import PluginError
-from plugins.finding import Found, find, load, of_file
+from plugins.finding import Found, call_in_time, find, load, of_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,8 @@ def _add(plugged: Plugged, loaded: Loaded) -> None:
         for made in loaded.capabilities:
             for before in other.capabilities:
                 if made.kind == before.kind and (made.name == before.name or made.kind in _ONE_IN_A_RUN):
-                    what = f"a {made.kind} {made.name}" if made.name == before.name else f"a {made.kind}"
+                    what = f"{made.kind} {made.name}" if made.name == before.name else made.kind
+                    what = f"an {what}" if what[0] in "ei" else f"a {what}"
                     raise PluginError(f"both {other.name} and {loaded.name} bring {what}: use one of them")
         _check_together(other, loaded)
     plugged.plugins.append(loaded)
@@ -112,13 +113,7 @@ def _load(asked: Asked, in_files: dict[str, tuple[Found, Any]]) -> Loaded:
 def configure(found: Found, plugin: Any, arguments: str) -> Loaded:
     """The plugin with its options read and what it brings checked. Raises PluginError."""
     options = read_options(plugin.name, plugin.options, arguments)
-    try:
-        provided = tuple(plugin.provide(options))
-    except PluginError:
-        raise
-    except Exception as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        raise PluginError(f"plugin {plugin.name}: provide raised {said}") from error
+    provided = call_in_time(plugin.name, "provide", lambda: tuple(plugin.provide(options)))
     capabilities = tuple(made for thing in provided for made in _capabilities(plugin.name, thing))
     if not found.built_in:
         for made in capabilities:

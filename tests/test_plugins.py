@@ -22,6 +22,7 @@ from engine.details import FILTERS, TRANSFORMS
 from engine.kv import eviction
 from engine.params import SamplingParams
 from engine.plug_guard import ContractError, PluginFailedError, call_hook
+from plugins import finding
 from plugins.arguments import options_of, read_options
 from plugins.contract import CAPABILITIES
 from plugins.errors import PluginError
@@ -111,9 +112,9 @@ HOOK = "def process_logits(self, row): return None"
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("1 / 0", "cannot be imported: ZeroDivisionError: division by zero"),
-        ("def f(:", "cannot be imported: SyntaxError"),
-        ("raise SystemExit(3)", "cannot be imported: SystemExit"),
+        ("1 / 0", "plugin thing: import raised ZeroDivisionError: division by zero"),
+        ("def f(:", "import raised SyntaxError"),
+        ("raise SystemExit(3)", "import raised SystemExit: 3"),
         ("x = 1", "has neither a class Plugin nor an object plugin"),
         ("class Plugin: name = 'thing'", "has no version"),
         (GOOD.format(name="thing", body="def process_logits(self): return None"),
@@ -139,12 +140,24 @@ def test_a_file_that_is_no_plugin_is_one_line_before_anything_runs(tmp_path: Pat
     assert not (tmp_path / "run.wbs").exists()
 
 
+@pytest.mark.parametrize("where", ["import", "provide"])
+def test_a_file_that_never_gets_ready_is_one_line(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding, "LOADING_S", 0.1)
+    text, loop = GOOD.format(name="thing", body=HOOK), "while True: pass"
+    file = tmp_path / "thing.py"
+    file.write_text(loop if where == "import" else text.replace("return [Thing()]", loop))
+    with pytest.raises(PluginError, match=f"^plugin thing: {where} took more than 0.1 s$"):
+        load_plugins([str(file)])
+
+
 def test_names_that_clash_are_refused(tmp_path: Path) -> None:
     for name in ("one", "two"):
         body = "name = 'mru'\n    def eviction_key(self, a, b, c, d): return (a,)"
         (tmp_path / f"{name}.py").write_text(GOOD.format(name=name, body=body))
     one, two = str(tmp_path / "one.py"), str(tmp_path / "two.py")
-    with pytest.raises(PluginError, match="both one and two bring a eviction policy mru: use one of them"):
+    with pytest.raises(PluginError, match="both one and two bring an eviction policy mru: use one of them"):
         load_plugins([one, two])
     with pytest.raises(PluginError, match="plugin one is given twice"):
         load_plugins([one, one])
