@@ -14,7 +14,7 @@ from plugins.quantization.forms import projection_of
 from plugins.quantization.grid import Codes, ScaledCodes, find_grid, from_codes, round_to_nearest, to_codes
 from plugins.quantization.int4 import Int4
 from plugins.quantization.int4_kernel import Int4Kernel, has_kernel
-from plugins.quantization.nibbles import look_up, pack, pair_table, unpack
+from plugins.quantization.nibbles import look_up, pack, pack_halves, pair_table, unpack, unpack_halves
 from plugins.quantization.w8a8 import W8A8
 
 BFLOAT16_ULP = 2.0**-8
@@ -31,7 +31,10 @@ def test_what_is_packed_two_a_byte_comes_out_again(codes: list[int]) -> None:
 
     assert packed.nbytes == len(codes) // 2
     assert unpack(packed).tolist() == codes
-    assert look_up(packed, pair_table(torch.arange(16.0))).tolist() == codes
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        levels = torch.arange(16, dtype=dtype)
+        assert look_up(packed, pair_table(levels), dtype).tolist() == codes
+        assert unpack_halves(pack_halves(torch.tensor(codes, dtype=torch.uint8)), dtype).tolist() == codes
 
 
 @given(st.lists(floats, min_size=8, max_size=8), st.booleans())

@@ -7,21 +7,21 @@ from torch import Tensor
 
 from plugins.quantization.blockwise import multiply, whole
 from plugins.quantization.grid import Codes
-from plugins.quantization.nibbles import look_up, pack, pair_table
+from plugins.quantization.nibbles import pack_halves, unpack_halves
 
 
 class Int4:
     """`x [rows, in] -> [rows, out]` in x's type. Inputs are in the order of the codes' columns."""
 
-    __slots__ = ("_packed", "_scale", "_table", "_zero", "bias")
+    __slots__ = ("_dtype", "_packed", "_scale", "_zero", "bias")
 
     kernel = "int4 dequantized"
 
     def __init__(self, codes: Codes, bias: Tensor | None, dtype: torch.dtype) -> None:
-        self._packed = pack(codes.codes)
+        self._packed = pack_halves(codes.codes)
         self._scale = codes.scale
         self._zero = codes.zero
-        self._table = pair_table(torch.arange(16, dtype=dtype))
+        self._dtype = dtype
         self.bias = bias
 
     @property
@@ -37,8 +37,7 @@ class Int4:
         return out if self.bias is None else out.add_(self.bias)
 
     def _decode(self, rows: slice) -> Tensor:
-        dtype = self._table.dtype
-        values = look_up(self._packed[rows], self._table)
+        values = unpack_halves(self._packed[rows], self._dtype)
         groups = values.view(len(values), self._scale.shape[1], -1)
-        groups.sub_(self._zero[rows, :, None].to(dtype)).mul_(self._scale[rows, :, None].to(dtype))
+        groups.sub_(self._zero[rows, :, None].to(self._dtype)).mul_(self._scale[rows, :, None].to(self._dtype))
         return values

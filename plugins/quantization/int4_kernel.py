@@ -21,14 +21,14 @@ from plugins.quantization.nibbles import unpack
 
 BLOCK = 64
 GROUPS = (32, 64, 128, 256)
-MOST_ROWS = 512
+MOST_ROWS = 80
 """Up to here the operator is ahead of decoding."""
 
 
 def has_kernel(codes: Codes, dtype: torch.dtype) -> bool:
     """Whether the operator takes these codes, and here."""
     fits = dtype == torch.bfloat16 and codes.group in GROUPS and len(codes.codes) % BLOCK == 0
-    return fits and _places() is not None
+    return fits and _halves() is not None
 
 
 class Int4Kernel:
@@ -65,17 +65,16 @@ class Int4Kernel:
         return out if self.bias is None else out.add_(self.bias)
 
     def _decode(self, rows: slice) -> Tensor:
-        places = _places()
-        assert places is not None
+        halves = _halves()
+        assert halves is not None
         inputs = len(self._scales) * self._group
         blocks = self._packed.view(-1, inputs, BLOCK // 2)[rows.start // BLOCK : rows.stop // BLOCK]
-        codes = unpack(blocks).index_select(-1, places).to(torch.bfloat16).sub_(MIDDLE)
-        groups = codes.view(len(blocks), -1, self._group, BLOCK)  # [blocks, groups, group, 64]
-        scale, offset = (
-            part.reshape(len(self._scales), -1, BLOCK).transpose(0, 1)[:, :, None]
-            for part in self._scales[:, rows].unbind(-1)
-        )
-        return groups.mul_(scale).add_(offset).view(len(blocks), inputs, BLOCK).transpose(1, 2).flatten(0, 1)
+        pairs = blocks.transpose(1, 2).contiguous()  # while they are bytes
+        values = torch.empty(len(blocks), BLOCK, inputs, dtype=torch.bfloat16)
+        for outputs, codes in zip(halves, (pairs & 15, pairs >> 4), strict=True):
+            values.index_copy_(1, outputs, codes.view(torch.int8).sub_(MIDDLE).to(torch.bfloat16))
+        scale, offset = self._scales[:, rows].permute(2, 1, 0)[..., None]  # [out, groups, 1] each
+        return values.view(len(scale), -1, self._group).mul_(scale).add_(offset).view(len(scale), inputs)
 
 
 def _pack(codes: Tensor) -> Tensor:
@@ -84,8 +83,8 @@ def _pack(codes: Tensor) -> Tensor:
 
 
 @cache
-def _places() -> Tensor | None:
-    """`[64]`: where each output of a block stands among the numbers of a block's bytes for one input.
+def _halves() -> tuple[Tensor, Tensor] | None:
+    """`[32]` each: the outputs of a block that are in the low halves of bytes, and those in the high ones.
 
     None where the operator is missing, or its layout is another one.
     """
@@ -100,4 +99,4 @@ def _places() -> Tensor | None:
     numbers = low.long() + 16 * high.long()
     one_layout = torch.equal(numbers, numbers[:1].expand_as(numbers))
     every_output = torch.equal(numbers[0].sort().values, torch.arange(BLOCK))
-    return numbers[0].argsort() if one_layout and every_output else None
+    return (numbers[0, 0::2], numbers[0, 1::2]) if one_layout and every_output else None

@@ -96,12 +96,13 @@ def _nest(reach: Tensor) -> Nested:
 class Nf4:
     """`x [rows, in] -> [rows, out]` in x's type, the weight decoded a block at a time for each product."""
 
-    __slots__ = ("_codes", "_table", "bias")
+    __slots__ = ("_codes", "_dtype", "_table", "bias")
 
     kernel = "nf4 dequantized"
 
     def __init__(self, codes: NormalCodes, bias: Tensor | None, dtype: torch.dtype) -> None:
         self._codes = codes
+        self._dtype = dtype
         self._table = pair_table(codes.levels.to(dtype))
         self.bias = bias
 
@@ -118,7 +119,7 @@ class Nf4:
         return out if self.bias is None else out.add_(self.bias)
 
     def _decode(self, rows: slice) -> Tensor:
-        values = look_up(self._codes.packed[rows], self._table)
+        values = look_up(self._codes.packed[rows], self._table, self._dtype)
         blocks = values.view(len(values), self._codes.blocks, -1)
-        blocks.mul_(self._codes.reaches(rows)[..., None].to(values.dtype))
+        blocks.mul_(self._codes.reaches(rows)[..., None].to(self._dtype))
         return values
