@@ -76,11 +76,16 @@ def _largest(x: Tensor) -> Tensor:
 def _rounded(x: Tensor, each: Tensor) -> Tensor:
     """`x [rows, in]` in steps of which a row has `each [rows, 1]` to 1: int8."""
     if x.numel() <= AT_ONCE:
-        return (x.float() * each).round_().to(torch.int8)
+        return _steps(x, each).to(torch.int8)
+    rounded = torch.empty(x.shape, dtype=torch.int8)
     rows = max(1, AT_ONCE // x.shape[1])
-    return torch.cat(
-        [_rounded(*some) for some in zip(torch.split(x, rows), torch.split(each, rows), strict=True)]
-    )
+    for into, some, its in zip(*(torch.split(of, rows) for of in (rounded, x, each)), strict=True):
+        into.copy_(_steps(some, its))
+    return rounded
+
+
+def _steps(x: Tensor, each: Tensor) -> Tensor:
+    return x.to(torch.float32, copy=True).mul_(each).round_()
 
 
 class _Plain:
