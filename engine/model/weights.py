@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from engine.model.allocator import return_free_memory
 from engine.model.checkpoint import Checkpoint, open_checkpoint
 from engine.model.config import ModelConfig, read_config
 from engine.model.decoder import Decoder
@@ -50,7 +51,9 @@ def load_decoder(
                 f"{folder}: its weights are quantized already ({config.layout.name}): run it as it is"
             )
         reader = _Reader(checkpoint, config, dtype, stack, make_projection)
-        return _decoder(config, reader)
+        decoder = _decoder(config, reader)
+    return_free_memory()
+    return decoder
 
 
 class _Reader:
