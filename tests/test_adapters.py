@@ -422,6 +422,16 @@ def test_a_recording_is_replayed_with_the_adapters_it_ran_with_only(adapters: Pa
     assert other.err.count("\n") == 1
 
 
+def test_a_session_shown_names_its_adapters(adapters: Path, tmp_path: Path) -> None:
+    assert record(tmp_path, adapters).code == 0
+    session = str(tmp_path / "s.wbs")
+
+    shown = json.loads(run("sessions", "show", session, "--json").out)
+
+    assert [used["name"] for used in shown["adapters"]] == ["every", "rooted"]
+    assert f"every in {adapters / 'every'}, rooted in" in run("sessions", "show", session).out
+
+
 def test_show_tells_the_norms_of_what_is_added_and_what_it_does_to_a_token(adapters: Path) -> None:
     """Held against PEFT's own delta weights and logits."""
     text = "def read(path):\n    return"

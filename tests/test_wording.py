@@ -282,7 +282,7 @@ def test_every_reason_and_event_has_words() -> None:
 @pytest.mark.parametrize("detail", get_args(re.FinishDetail))
 def test_every_ending_has_words(detail: re.FinishDetail) -> None:
     event = ev.Finished(request="1", reason="stop", detail=detail, output_tokens=1, message="x\n", **AT)
-    assert sentence(event, text).endswith(": x⏎")
+    assert sentence(event, text).endswith(": 'x⏎'" if detail == "stop_string" else ": x⏎")
 
 
 def test_runs_of_numbers_are_joined_and_long_lists_cut() -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from engine import events as ev
 from engine.wording import beams, blocks, drafts, keeping, plugins, requests, steps
-from engine.wording.parts import TokenText, made_room, plural, ranges, refusal
+from engine.wording.parts import TokenText, made_room, plural, ranges
 from engine.wording.reasons import removal, why
 from engine.wording.requests import scale_words
 from engine.wording.steps import batch_words
@@ -37,7 +37,6 @@ __all__ = [
     "made_room",
     "plural",
     "ranges",
-    "refusal",
     "removal",
     "scale_words",
     "sentence",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 from engine import events as ev
+from engine.reasons import FinishDetail
 from engine.sanitise import display_text
 
 TokenText = Callable[[int], str]
@@ -49,7 +50,8 @@ def made_room(for_request: str) -> str:
     return "by hand" if for_request == ev.BY_HAND else f"to make room for request {for_request}"
 
 
-def refusal(need: int, limit: int, message: str) -> str:
-    """The numbers of a refusal, and what the engine said about it, made harmless; empty where there is none."""
+def after_ending(detail: FinishDetail, need: int, limit: int, message: str) -> str:
+    """The numbers of a refusal, and the stop string or what the engine said, made harmless."""
     numbers = f" ({need:,} needed, {limit:,} there)" if limit else ""
-    return f"{numbers}{f': {display_text(message)}' if message else ''}"
+    said = f"'{display_text(message)}'" if detail == "stop_string" else display_text(message)
+    return f"{numbers}: {said}" if message else numbers

@@ -8,7 +8,7 @@ from typing import Any, Final
 from engine import reasons as why_
 from engine.events import Change
 from engine.reasons import FinishDetail, Reason
-from engine.wording.parts import TokenText, made_room, plural, refusal
+from engine.wording.parts import TokenText, after_ending, made_room, plural
 from engine.wording.reasons import why
 
 WAITED: Final[Mapping[str, str]] = {
@@ -150,7 +150,7 @@ ENDED: Final[Mapping[FinishDetail, str]] = {
 
 def ended(detail: FinishDetail, need: int, limit: int, message: str) -> str:
     """How a request ended, with the numbers of a refusal and what the engine said about it, made harmless."""
-    return ENDED[detail] + refusal(need, limit, message)
+    return ENDED[detail] + after_ending(detail, need, limit, message)
 
 
 __all__ = ["CHANGED", "ENDED", "WAITED", "ended", "match_ended", "preempted_for", "span", "waited_for"]

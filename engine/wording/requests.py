@@ -9,7 +9,7 @@ from engine import events as ev
 from engine import reasons as why_
 from engine.interventions import Scale
 from engine.reasons import FinishDetail
-from engine.wording.parts import TokenText, plural, quoted, refusal, room_words
+from engine.wording.parts import TokenText, after_ending, plural, quoted, room_words
 from engine.wording.reasons import why
 
 
@@ -101,7 +101,7 @@ _ENDINGS: Final[Mapping[FinishDetail, str]] = {
 
 
 def _finished(event: ev.Finished, _text: TokenText) -> str:
-    ending = _ENDINGS[event.detail] + refusal(event.need, event.limit, event.message)
+    ending = _ENDINGS[event.detail] + after_ending(event.detail, event.need, event.limit, event.message)
     after = plural(event.output_tokens, "token")
     return f"request {event.request} ends ({event.reason}) after {after}, {ending}"
 

@@ -10,6 +10,7 @@ import msgspec
 from engine.params import EngineOptions
 from engine.wording.keeping import OUTPUT_MAY_DIFFER
 from sessions.errors import SessionError
+from sessions.header import AdapterUsed
 from sessions.pack_import import remove_model_files
 from sessions.places import SUFFIX, sessions_folder, side_files
 from sessions.reader import Session
@@ -52,6 +53,7 @@ class SessionDetails(msgspec.Struct, frozen=True, kw_only=True):
     evictions: int
     preemptions: int
     kv_policy: str
+    adapters: tuple[AdapterUsed, ...]
     requests: tuple[RequestResult, ...]
 
 
@@ -142,6 +144,7 @@ def _details(session: Session) -> SessionDetails:
         evictions=last.evicted_blocks if last else 0,
         preemptions=last.preemptions if last else 0,
         kv_policy=header.kv_policy,
+        adapters=header.adapters,
         requests=read_requests(session, branch),
     )
 
@@ -174,6 +177,7 @@ def _pairs(details: SessionDetails) -> list[tuple[str, object]]:
         ("torch", details.torch_version),
         *([("plugins", ", ".join(options.plugins))] if options.plugins else []),
         *([("KV policy", f"{details.kv_policy}: {OUTPUT_MAY_DIFFER}")] if details.kv_policy else []),
+        *([("adapters", ", ".join(map(_adapter, details.adapters)))] if details.adapters else []),
         ("KV", f"{details.num_blocks} blocks of {options.block_size} tokens, {_token_bytes(details)}"),
         ("scheduling", f"{options.policy}, {options.token_budget} tokens a step, {options.max_running} at once"),
         *_branches(summary),
@@ -183,6 +187,10 @@ def _pairs(details: SessionDetails) -> list[tuple[str, object]]:
         ("preemptions", details.preemptions),
         ("size", show_size(summary.size_bytes)),
     ]
+
+
+def _adapter(used: AdapterUsed) -> str:
+    return f"{used.name}{' (merged)' if used.merged else ''} in {used.folder}"
 
 
 def _token_bytes(details: SessionDetails) -> str:
