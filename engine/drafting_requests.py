@@ -17,8 +17,7 @@ def draft_requests(
     """The requests that will decode next, and may have drafts, by rank."""
     for request in sorted(state.running.values(), key=lambda each: each.rank):
         most = min(_wanted(request), max_context - request.num_tokens - 1, budget - 1, MOST_DRAFTS)
-        alone = request.search is None  # what a beam goes on with depends on the others
-        if alone and request.state is RequestState.RUNNING and request.pending == 1 and most > 0:
+        if most > 0 and _may_draft(request, log):
             seed = seed_of(engine_seed, request.id, request.params)
             yield DraftRequest(
                 request.id, log.tokens_of(request.id), request.prompt_tokens, request.params, seed,
@@ -32,6 +31,6 @@ def _wanted(request: Request) -> int:
 
 
 def _may_draft(request: Request, log: TokenLog) -> bool:
-    """Beams are judged together, and the rows of scaled stages are its own: neither has drafts."""
+    """Beams are judged together, and stages are scaled in rows of the request's own slots: neither has drafts."""
     decodes = request.state is RequestState.RUNNING and request.pending == 1
-    return decodes and request.params.beams == 1 and log.intervened_of(request.id) is None
+    return decodes and request.search is None and log.intervened_of(request.id) is None

@@ -219,7 +219,7 @@ def scripted_engine(
 ) -> Engine:
     chosen = EngineOptions(**options)  # type: ignore[arg-type]
     executor = ScriptedExecutor(num_blocks, chosen.block_size)
-    limits = Limits(max_context, VOCAB, shareable_prompt=shareable_prompt)
+    limits = Limits(max_context, VOCAB, shareable_prompt=shareable_prompt, layers=1, heads=1)
     return Engine(executor, limits, num_blocks, chosen, sink, timeline=timeline)
 
 

@@ -16,7 +16,8 @@ from engine.debug.moment import Moment
 from engine.debug.seen_stages import SeenStages
 from engine.drafting import Draft
 from engine.engine import Engine, StepFailedError
-from engine.params import RequestSpec, SamplingParams
+from engine.interventions import Scale
+from engine.params import ForkSpec, RequestSpec, SamplingParams
 from engine.reasons import NoFreeBlocks, TokenBudgetSpent
 from sessions.reader import Session
 from tests.drafting import Grower, Oracle, drafting
@@ -239,6 +240,26 @@ def test_nobody_is_asked_for_more_than_is_wanted_or_fits() -> None:
     engine.run()
     assert max(seen) == 4
     assert min(seen) > 0
+
+
+def test_a_request_with_scaled_stages_is_not_asked_for() -> None:
+    """A branch of a draft tree has rows outside of its slots, which nobody scales."""
+    seen: set[str] = set()
+
+    class Asking(Fixed):
+        def propose_drafts(self, asked):
+            seen.update(each.request for each in asked)
+            return [None] * len(asked)
+
+    engine = drafting(scripted_engine(block_size=4), Asking(1))
+    (whole,) = engine.submit(spec([1] * 6, 9))
+    for _ in range(4):
+        engine.step()
+    scaled = engine.fork(ForkSpec(whole, at_position=8, scales=(Scale(0, "mlp_out", 0.5),)))
+    plain = engine.fork(ForkSpec(whole, at_position=8, token=3))
+    engine.run()
+    assert seen == {whole, plain}
+    assert scaled not in seen
 
 
 def test_accept_rate_counts_what_was_verified_since_the_start() -> None:
