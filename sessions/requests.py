@@ -180,29 +180,6 @@ class RequestQueries(StepQueries):
         )  # fmt: skip
         return [Phase(*row) for row in rows]
 
-    def phases_between(self, first: int, last: int, branch: int = 0) -> list[Phase]:
-        """All phases that steps `first` to `last` saw, by request: the visible part of a Gantt chart."""
-        found = self._phases(first, last, branch)
-        if branch:
-            homes = {phase.request: self.home(phase.request, branch) for phase in found}
-            older = self.lineage(branch).segments[:-1]
-            found += [
-                phase
-                for part in older
-                for phase in self._phases(first, min(last, part.last_step), part.branch)
-                if homes.setdefault(phase.request, self.home(phase.request, branch)) == part.branch
-            ]
-            found.sort(key=lambda phase: (phase.request, phase.number))
-        return found
-
-    def _phases(self, first: int, last: int, branch: int) -> list[Phase]:
-        rows = self._rows(
-            "SELECT * FROM phases WHERE branch = ? AND first_step <= ? AND coalesce(last_step, ?) >= ?"
-            " ORDER BY request, number",
-            branch, last, last, first,
-        )  # fmt: skip
-        return [Phase(*row) for row in rows]
-
     def _unpack(self, step: int, data: bytes) -> list[TokenDetails]:
         try:
             return unpack_step(data)

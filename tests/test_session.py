@@ -207,8 +207,10 @@ def test_tokens_and_details_agree(demo) -> None:
 def test_phases_follow_one_another_and_match_the_batches(demo) -> None:
     session, _ = demo
     batches = {row.step: row.works for row in session.step_rows(1, session.last_step())}
+    names = set()
     for request in session.requests():
         phases = session.request_phases(request.request)
+        names.update(phase.phase for phase in phases)
         assert [phase.number for phase in phases] == list(range(len(phases)))
         for before, after in pairwise(phases):
             assert before.last_step is not None
@@ -217,9 +219,7 @@ def test_phases_follow_one_another_and_match_the_batches(demo) -> None:
             ran = {work.phase for work in works if work.request == request.request}
             here = {p.phase for p in phases if p.first_step <= step <= (p.last_step or 0)}
             assert ran <= here
-    assert {phase.phase for phase in session.phases_between(1, 99)} == {
-        "waiting", "prefill", "decode", "preempted",
-    }  # fmt: skip
+    assert names == {"waiting", "prefill", "decode", "preempted"}
 
 
 def test_block_history_ends_in_the_state_of_the_block(demo) -> None:
