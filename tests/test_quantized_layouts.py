@@ -205,6 +205,12 @@ def test_what_cannot_be_read_is_refused_in_one_line(settings: Settings, said: st
     assert "\n" not in str(error.value)
 
 
+def test_inputs_that_were_reordered_need_the_index_of_their_groups() -> None:
+    assert "q.g_idx" in layout(GPTQ | {"desc_act": True}).expected("q", (32, 64), {})
+    assert "q.g_idx" not in layout(GPTQ | {"desc_act": True, "group_size": -1}).expected("q", (32, 64), {})
+    assert "q.g_idx" not in layout(GPTQ).expected("q", (32, 64), {})
+
+
 def test_groups_that_do_not_divide_the_inputs_are_refused() -> None:
     with pytest.raises(ModelError, match="groups of 48 do not divide the 64 inputs of q"):
         layout(GPTQ | {"group_size": 48}).expected("q", (32, 64), {})

@@ -33,6 +33,7 @@ class GptqLayout(ProjectionLayout):
         require_is(fields, "is_marlin_format", None, False)
         self._less_one = fields.text("checkpoint_format", "gptq") == "gptq"
         self._group = fields.integer("group_size", -1, least=-1)
+        self._ordered = fields.flag("desc_act", False)
 
     def expected(
         self, projection: str, shape: tuple[int, ...], found: Mapping[str, TensorInfo]
@@ -44,7 +45,7 @@ class GptqLayout(ProjectionLayout):
             f"{projection}.qzeros": Expected((groups, outputs // 8), ("I32",)),
             f"{projection}.scales": Expected((groups, outputs)),
         }
-        if f"{projection}.g_idx" in found:
+        if f"{projection}.g_idx" in found or (self._ordered and groups > 1):
             wanted[f"{projection}.g_idx"] = Expected((inputs,), ("I32",))
         return wanted
 
