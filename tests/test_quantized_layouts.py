@@ -209,6 +209,15 @@ def test_inputs_that_were_reordered_need_the_index_of_their_groups() -> None:
     assert "q.g_idx" in layout(GPTQ | {"desc_act": True}).expected("q", (32, 64), {})
     assert "q.g_idx" not in layout(GPTQ | {"desc_act": True, "group_size": -1}).expected("q", (32, 64), {})
     assert "q.g_idx" not in layout(GPTQ).expected("q", (32, 64), {})
+    for order, needed in (
+        ("group", True),
+        ("dynamic", True),
+        ("weight", False),
+        ("static", False),
+        (None, False),
+    ):
+        ordered = layout(compressed(INT4 | {"actorder": order})).expected("q", (32, 64), {})
+        assert ("q.weight_g_idx" in ordered) is needed
 
 
 def test_groups_that_do_not_divide_the_inputs_are_refused() -> None:

@@ -128,6 +128,13 @@ def test_what_cannot_be_asked_for_is_said_in_one_line(spec: str, said: str) -> N
     assert str(error.value).partition(" (")[0] == said
 
 
+def test_a_method_for_kv_is_not_one_for_weights_and_the_line_says_what_it_is() -> None:
+    with pytest.raises(
+        OptionError, match=r"it must be one of int8, .* \(kv-int8 is for KV: --plugin kv-int8 runs"
+    ):
+        parse_method("kv-int8")
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [

@@ -248,20 +248,25 @@ def recorder(tmp_path: Path) -> tuple[str, ...]:
 
 
 @pytest.mark.usefixtures("measured")
-async def test_enter_on_a_flip_shows_both_models_side_by_side(
+async def test_enter_or_a_double_click_on_a_flip_shows_both_models_side_by_side(
     session: Path, tmp_path: Path, recorder: tuple[str, ...]
 ) -> None:
     async with workbench_on(Recorded(session, recorder)) as (app, pilot):
-        for _ in range(2):  # the second time nothing is run
+        for by_mouse in (False, True):  # the second time nothing is run
             await press(pilot, "8", "home", "down")
-            part_of(app).flips.focus()
-            await press(pilot, "enter")
+            flips = part_of(app).flips
+            flips.focus()
+            if by_mouse:
+                await pilot.double_click(flips, offset=(4, 1 + flips.top_lines + flips.cursor))
+            else:
+                await press(pilot, "enter")
             await done(pilot)
             assert isinstance(app.view, CompareView)
             found = app.view.comparison
             assert isinstance(found, Comparison)
             assert found.a.session.path.name == f"{AT}.wbs"
             assert found.b.session.path.name.startswith(f"{AT}-")
+            assert f"token {AT} of the text is at position {1 + AT - 15} of these runs" in screen_text(app)
         assert (tmp_path / "log").read_text() == ";int4=group:32;"
         shown = app.selection
         tokens = app.view.query_one("#compare-tokens", LineTable)

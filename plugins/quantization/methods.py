@@ -63,7 +63,8 @@ def parse_method(spec: str) -> tuple[Method, Where]:
     """`int4` or `int4=group:32,keep:lm_head`. Raises OptionError."""
     name, _, text = spec.partition("=")
     if name not in METHODS:
-        raise OptionError(f"method is {name!r}: it must be one of {', '.join(METHODS)}")
+        of_kv = f" ({name} is for KV: --plugin {name} runs with it)" if name in ("kv-int8", "kv-int4") else ""
+        raise OptionError(f"method is {name!r}: it must be one of {', '.join(METHODS)}{of_kv}")
     method = METHODS[name]
     options = read_options(name, method.options, text)
     assert isinstance(options, Where)

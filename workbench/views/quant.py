@@ -231,10 +231,11 @@ class QuantPart(QuantPanes):
             self._app.say(why, problem=True)
         else:
             sides = SideBySide(self.command, study, measured.method.method, position)
-            self._begin(sides, sides.run, self._open)
+            self._begin(sides, sides.run, partial(self._open, position, len(study.text.before(position))))
 
-    def _open(self, sides: Sides) -> None:
+    def _open(self, position: int, at: int, sides: Sides) -> None:
         self._app.open_pair(sides.full, sides.quantized)
+        self._app.say(f"token {position:,} of the text is at position {at:,} of these runs")
 
     def _begin(
         self, what: Program | SideBySide, run: Callable[[Told], Found | None], then: Callable[[Found], object]

@@ -45,6 +45,7 @@ class CompressedTensorsLayout(ProjectionLayout):
         self._bits = weights.integer("num_bits")
         self._symmetric = weights.flag("symmetric", True)
         self._group = _group_size(weights)
+        self._ordered = weights.values.get("actorder") in ("group", "dynamic")
         self._packed = _is_packed(fields, group)
         self._activations = _are_quantized(group)
         if self._bits == 8 and not (self._symmetric and self._group == -1):
@@ -66,7 +67,7 @@ class CompressedTensorsLayout(ProjectionLayout):
             wanted[f"{projection}.weight"] = Expected(shape, ("I8",))
         if not self._symmetric:
             wanted[f"{projection}.weight_zero_point"] = Expected((-(-outputs * 4 // 32), groups), ("I32",))
-        if f"{projection}.weight_g_idx" in found:
+        if f"{projection}.weight_g_idx" in found or (self._ordered and groups > 1):
             wanted[f"{projection}.weight_g_idx"] = Expected((inputs,), ("I32",))
         return wanted
 
