@@ -215,11 +215,12 @@ def scripted_engine(
     max_context: int = 10_000,
     shareable_prompt: int | None = None,
     timeline: Timeline | None = None,
+    layers: int = 0,
     **options: object,
 ) -> Engine:
     chosen = EngineOptions(**options)  # type: ignore[arg-type]
     executor = ScriptedExecutor(num_blocks, chosen.block_size)
-    limits = Limits(max_context, VOCAB, shareable_prompt=shareable_prompt, layers=1, heads=1)
+    limits = Limits(max_context, VOCAB, shareable_prompt=shareable_prompt, layers=layers)
     return Engine(executor, limits, num_blocks, chosen, sink, timeline=timeline)
 
 

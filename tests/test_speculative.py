@@ -251,7 +251,7 @@ def test_a_request_with_scaled_stages_is_not_asked_for() -> None:
             seen.update(each.request for each in asked)
             return [None] * len(asked)
 
-    engine = drafting(scripted_engine(block_size=4), Asking(1))
+    engine = drafting(scripted_engine(block_size=4, layers=1), Asking(1))
     (whole,) = engine.submit(spec([1] * 6, 9))
     for _ in range(4):
         engine.step()
