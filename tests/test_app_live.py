@@ -110,6 +110,7 @@ async def test_a_prompt_is_submitted_with_its_settings(tmp_path: Path) -> None:
 
 async def test_the_selected_request_can_be_aborted(tmp_path: Path) -> None:
     async with workbench_with_engine(tmp_path / "run.wbs") as (app, pilot):
+        await until(pilot, lambda: app.engine.state == "paused")
         await press(pilot, "a", "y")
         await until(pilot, lambda: "1" not in app.scene.moment.state.requests)
         await press(pilot, "a")
