@@ -228,6 +228,7 @@ def test_a_beams_token_is_not_called_the_largest_logit(page, thinned) -> None:
     with Session.open(thinned.with_suffix(".wbs")) as session:
         tokens = session.tokens("2")
     page.open(thinned, f"#request=2&token={tokens[1].position}")
+    page.wait_for("document.querySelector('#choice thead') !== null")
     assert "log p" in page.text("#choice thead")
     assert "undefined" not in page.text("#choice")
     assert "best continuations of all beams" in page.text("#choice")
