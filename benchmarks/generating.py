@@ -14,10 +14,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 
@@ -38,19 +36,12 @@ Generate = Callable[[Prompts, int], object]
 Who = Literal["workbench", "generate"]
 
 
-class Generating(AbstractContextManager["Generating"]):
+class Generating:
     """The handle on such a process."""
 
     def __init__(self, who: Who, folder: Path, dtype: str) -> None:
-        line = [
-            sys.executable,
-            "-m",
-            "benchmarks.generating",
-            who,
-            str(folder),
-            dtype,
-            str(torch.get_num_threads()),
-        ]
+        asked = [who, str(folder), dtype, str(torch.get_num_threads())]
+        line = [sys.executable, "-m", "benchmarks.generating", *asked]
         self._process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def seconds(self, prompts: Prompts, max_tokens: int) -> float:
@@ -64,12 +55,7 @@ class Generating(AbstractContextManager["Generating"]):
             raise RuntimeError("a process that generates has died: its last words are above")
         return float(answer)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._process.communicate()
 
 

@@ -11,6 +11,7 @@ import random
 import statistics
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +47,10 @@ def compare(folder: Path, name: str, dtype: str, tokens: int, rounds: int) -> It
     limit = bandwidth() / (_weights_read(config) * DTYPES[dtype].itemsize)
     for batch, length in CASES:
         prompts = [random.Random(seed).choices(range(config.vocab_size), k=length) for seed in range(batch)]
-        with Generating("workbench", folder, dtype) as ours, Generating("generate", folder, dtype) as theirs:
+        with (
+            closing(Generating("workbench", folder, dtype)) as ours,
+            closing(Generating("generate", folder, dtype)) as theirs,
+        ):
             both = (ours, theirs)
             first = _medians(both, prompts, 1, rounds)
             if length == 512:
